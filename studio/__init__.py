@@ -1,0 +1,1 @@
+"""A video generation studio: text, image and sound become video."""

@@ -1,0 +1,1 @@
+"""Requests, presets, plans and events: plain data, without torch and without gradio."""

@@ -1,0 +1,100 @@
+"""Settings of one studio: read once from STUDIO_* and the command line, then frozen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from studio.core.errors import StorageError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def default_data_dir() -> Path:
+    """Where clips, jobs and caches live unless told otherwise."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "video-studio"
+
+
+class Settings(BaseSettings):
+    """Everything that is decided once per process."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=7860, ge=0, le=65535)
+    share: bool = False
+    data_dir: Path = Field(default_factory=default_data_dir)
+    presets_dir: Path = ROOT / "presets"
+    device: str = "auto"
+    threads: int = Field(default=0, ge=0)
+    """Torch threads of a worker; 0 lets torch decide."""
+    language: str = "en"
+    mcp: bool = False
+    password: str = ""
+    llm_base_url: str = ""
+    llm_model: str = ""
+    llm_api_key: str = ""
+    executor: str = "local"
+    budget_bytes: int = Field(default=0, ge=0)
+    """Bytes that models may take; 0 means free memory minus a margin."""
+
+    @property
+    def jobs_db(self) -> Path:
+        """The job store."""
+        return self.data_dir / "jobs.sqlite"
+
+    @property
+    def outputs_dir(self) -> Path:
+        """Finished clips and their sidecars."""
+        return self.data_dir / "outputs"
+
+    @property
+    def inputs_dir(self) -> Path:
+        """Pictures, sounds and clips that requests read, named by content."""
+        return self.data_dir / "inputs"
+
+    @property
+    def work_dir(self) -> Path:
+        """Segments, latents and previews of jobs that are not finished."""
+        return self.data_dir / "work"
+
+    @property
+    def cache_dir(self) -> Path:
+        """What can be made again."""
+        return self.data_dir / "cache"
+
+    @property
+    def user_presets_dir(self) -> Path:
+        """The user's own presets."""
+        return self.data_dir / "presets"
+
+
+def prepare_data_dir(settings: Settings) -> None:
+    """Make the folders of the data directory.
+
+    Raises:
+        StorageError: if it cannot be made or written.
+    """
+    folders = (
+        settings.data_dir,
+        settings.outputs_dir,
+        settings.inputs_dir,
+        settings.work_dir,
+        settings.cache_dir,
+        settings.user_presets_dir,
+    )
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = settings.data_dir / ".write-test"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"the data directory {settings.data_dir} cannot be written ({error.strerror}); "
+            "choose another with --data-dir or STUDIO_DATA_DIR"
+        ) from error
