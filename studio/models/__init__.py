@@ -1,0 +1,1 @@
+"""Weights, devices, diffusers and transformers: the only place that knows them."""

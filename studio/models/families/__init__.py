@@ -1,0 +1,1 @@
+"""One file (or a file and its parts) a family of models."""
