@@ -1,0 +1,1 @@
+"""Flow matching and v-prediction sampling, given a denoiser; knows no model."""
