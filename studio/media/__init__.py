@@ -1,0 +1,1 @@
+"""Pictures, sounds and clips as files: probed under limits, decoded as streams, published whole."""
