@@ -38,8 +38,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         StorageError: if the folder cannot be written or the disk is full.
     """
     temporary = path.parent / f".{path.stem[:60]}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}"
+    _make_folder(path)
     try:
-        _make_folder(path)
         yield temporary
         _flush(temporary)
         temporary.replace(path)
