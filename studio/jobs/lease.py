@@ -118,6 +118,7 @@ class LeaseSide(Database):
         with self.writing() as db:
             seq = _fenced(db, job_id, worker_id)
             self._requeue(db, seq, message)
+            db.execute("UPDATE job SET attempt = max(attempt - 1, 0) WHERE seq = ?", (seq,))
             return find(db, job_id)
 
     def interrupt(

@@ -12,7 +12,7 @@ from studio.core.errors import JobError
 from studio.core.events import Event, Progress, SegmentDone, from_json
 
 State = Literal["queued", "running", "done", "failed", "canceled", "interrupted", "paused"]
-Stop = Literal["", "cancel", "pause"]
+Stop = Literal["", "cancel", "pause", "kill"]
 Reason = Literal["user", "storage", "worker"]
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "canceled"})

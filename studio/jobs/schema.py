@@ -37,7 +37,7 @@ CREATE TABLE job (
     worker TEXT,
     lease_until REAL,
     beats INTEGER NOT NULL DEFAULT 0,
-    stop TEXT NOT NULL DEFAULT '' CHECK (stop IN ('', 'cancel', 'pause')),
+    stop TEXT NOT NULL DEFAULT '' CHECK (stop IN ('', 'cancel', 'pause', 'kill')),
     progress TEXT CHECK (progress IS NULL OR json_valid(progress)),
     preview TEXT,
     message TEXT NOT NULL DEFAULT '',

@@ -12,10 +12,11 @@ from studio.core.errors import JobError
 from studio.core.request import Request, dump_request, parse_request
 from studio.jobs.database import find, with_segments
 from studio.jobs.lease import LeaseSide
-from studio.jobs.records import ENDED, Entry, Hold, Job, LeaseLost, Reason, State, entry_from
+from studio.jobs.records import ENDED, Entry, Hold, Job, LeaseLost, Reason, State, Stop, entry_from
 
 __all__ = ["Entry", "Hold", "Job", "JobStore", "LeaseLost", "State"]
 
+_STOPS: tuple[Stop, ...] = ("", "pause", "cancel", "kill")
 Entries = list[Entry]
 Ids = list[str]
 
@@ -122,13 +123,16 @@ class JobStore(LeaseSide):
         with self.reading() as db:
             return int(db.execute("SELECT rev FROM meta").fetchone()[0])
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, job_id: str, *, force: bool = False) -> Job:
         """End a job: at once if it waits, after the current step if it runs. Windows are kept.
+
+        With `force` a running job's worker is ended without waiting for the step.
 
         Raises:
             JobError: if it ended already otherwise.
         """
-        return self._ask(job_id, "cancel", {"queued", "paused", "interrupted"}, "canceled")
+        stop: Stop = "kill" if force else "cancel"
+        return self._ask(job_id, stop, {"queued", "paused", "interrupted"}, "canceled")
 
     def pause(self, job_id: str) -> Job:
         """Set a job aside: at once if it waits, after the current step if it runs."""
@@ -201,14 +205,13 @@ class JobStore(LeaseSide):
             db.execute("DELETE FROM turn WHERE owner NOT IN (SELECT DISTINCT owner FROM job)")
             return [row["id"] for row in rows]
 
-    def _ask(self, job_id: str, stop: str, waiting: set[str], then: State) -> Job:
+    def _ask(self, job_id: str, stop: Stop, waiting: set[str], then: State) -> Job:
         with self.writing() as db:
             job = find(db, job_id)
             if job.state == "running":
                 # A cancel outranks a pause that has not happened yet, never the other way round.
-                db.execute(
-                    "UPDATE job SET stop = ? WHERE seq = ? AND stop != 'cancel'", (stop, job.seq)
-                )
+                stronger = max(stop, job.stop, key=_STOPS.index)
+                db.execute("UPDATE job SET stop = ? WHERE seq = ?", (stronger, job.seq))
             elif job.state in waiting:
                 finished = self.clock() if then in ENDED else None
                 db.execute(

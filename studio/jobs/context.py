@@ -1,0 +1,82 @@
+"""What a runner is given: folders, models, presets, and how to speak and listen."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.core.errors import StudioError
+from studio.core.events import Done, Event
+from studio.core.preset import Preset, load_presets
+from studio.core.request import Request
+from studio.core.settings import Settings
+
+if TYPE_CHECKING:
+    from studio.models.manager import ModelManager
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Everything around one run of one job."""
+
+    job_id: str
+    work_dir: Path
+    """This job's own folder; windows that were finished before are still in it."""
+    outputs_dir: Path
+    cache_dir: Path
+    models: ModelManager
+    presets: dict[str, Preset]
+    emit: Callable[[Event], None]
+    should_stop: Callable[[], bool]
+    save_latents: Path | None = None
+    out: Path | None = None
+
+
+Runner = Callable[[Request, RunContext], Done]
+
+DEFAULT_RUNNER = "studio.jobs.runner:run"
+
+
+def load_runner(name: str = DEFAULT_RUNNER) -> Runner:
+    """The function that "module:function" names.
+
+    Raises:
+        StudioError: if there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        runner: Runner = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise StudioError(
+            f"the runner {name} cannot be loaded ({error}); install requirements.txt again"
+        ) from error
+    return runner
+
+
+def make_models(settings: Settings) -> ModelManager:
+    """An empty model manager for this machine; imports torch only where there is an accelerator."""
+    from studio.models.manager import ModelManager
+
+    return ModelManager(
+        settings.budget_bytes, pick_device(settings.device), cache_dir=settings.cache_dir
+    )
+
+
+def all_presets(settings: Settings) -> dict[str, Preset]:
+    """The studio's presets and the user's own."""
+    return load_presets([settings.presets_dir, settings.user_presets_dir])
+
+
+def pick_device(wish: str) -> str:
+    """`wish`, or with "auto" the accelerator if there is one."""
+    if wish != "auto":
+        return wish
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        # Torch takes seconds to import; without a device file there is nothing to ask it.
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
