@@ -53,6 +53,8 @@ class Given:
     image: Frames | None = None
     """[H, W, 3], fitted to the plan's size."""
     last_image: Frames | None = None
+    references: tuple[Frames, ...] = ()
+    """The request's pictures whatever the stretch, for models that look at them throughout."""
     prefix: torch.Tensor | None = None
     suffix: torch.Tensor | None = None
     audio: tuple[Path, ...] = ()
@@ -83,7 +85,7 @@ class Conditions:
     pins: Pins
     first_frame: int = 0
     """Absolute latent frame that index 0 of the pins' tensors stands for."""
-    on_forward: Callable[[int], None] = lambda count: None
+    on_forward: Callable[[int], None] = lambda _count: None
     """Told how many window-sized transformer evaluations were just made."""
 
     def rows(self, frames: Sequence[int]) -> list[int]:
@@ -150,8 +152,8 @@ class Family(Protocol):
         """A decoder with an empty memory; the VAE stays until the block ends."""
         ...
 
-    def preview(self, x0: torch.Tensor) -> Frames | None:
-        """A cheap picture [t, h, w, 3] of predicted latents, or None."""
+    def preview(self, models: ModelManager, x0: torch.Tensor) -> Frames | None:
+        """A few cheap pictures [n, h, w, 3] of predicted latents, or None."""
         ...
 
 

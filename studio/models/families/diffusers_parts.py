@@ -1,0 +1,179 @@
+"""Components of a local folder in diffusers' layout, shared by the families that read it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.core.errors import WeightsError
+from studio.models.component import ComponentSpec
+from studio.models.weights import (
+    LoadReport,
+    count_elements,
+    fingerprint,
+    read_config,
+    weight_files,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+ALIGN_BYTES = 64
+ALIGN_LIMIT_BYTES = 2 * 2**30
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class PartsFolder:
+    """A folder as `save_pretrained` writes it: one folder a component, model_index.json beside."""
+
+    folder: Path
+    dtype: str = ""
+    """Of transformers and text encoders: float32, bfloat16, float16; "" fits the device."""
+
+    def has(self, part: str) -> bool:
+        """Whether the folder holds that component."""
+        return (self.folder / part).is_dir()
+
+    def index(self) -> dict[str, Any]:
+        """The pipeline's own settings (model_index.json), empty without one."""
+        path = self.folder / "model_index.json"
+        return read_config(self.folder, path.name) if path.is_file() else {}
+
+    def config(self, part: str) -> dict[str, Any]:
+        """A component's config.json."""
+        return read_config(self.folder / part)
+
+    def fingerprint(self, part: str) -> str:
+        """Changes when the component's configuration or weights change."""
+        folder = self.folder / part
+        configs = sorted(folder.glob("*.json"))
+        has_weights = any(folder.glob("*.safetensors"))
+        return fingerprint([*configs, *(weight_files(folder) if has_weights else [])])
+
+    def spec(self, part: str, *, dtype: str | None = None) -> ComponentSpec:
+        """The component as the manager takes it; nothing is loaded."""
+        folder = self.folder / part
+        if part.startswith(("tokenizer", "image_processor")):
+            loader = _load_tokenizer if part.startswith("tokenizer") else _load_image_processor
+            return ComponentSpec(
+                key=f"{part}:{self.fingerprint(part)}",
+                kind=part,
+                load=lambda _device: loader(folder),
+            )
+        wanted = self.dtype if dtype is None else dtype
+        return ComponentSpec(
+            key=f"{part.removesuffix('_2')}:{self.fingerprint(part)}:{wanted}",
+            kind=part,
+            load=lambda device: _load_module(folder, wanted, device),
+            bytes=count_elements(folder) * ITEM_BYTES.get(wanted, 4),
+        )
+
+    def scheduler(self, **changes: Any) -> Any:
+        """A fresh scheduler of the folder's kind with `changes` to its settings.
+
+        Raises:
+            WeightsError: if the folder names no scheduler of diffusers.
+        """
+        import diffusers
+
+        config = read_config(self.folder / "scheduler", "scheduler_config.json")
+        name = str(config.get("_class_name", ""))
+        kind = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+        if kind is None:
+            raise WeightsError(
+                f"{self.folder}/scheduler names {name!r}, which diffusers does not have; "
+                "download the weights again"
+            )
+        plain = {k: v for k, v in config.items() if not k.startswith("_")}
+        return kind.from_config({**plain, **changes})
+
+
+def torch_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype called `name`; "" is float32 on a CPU and bfloat16 elsewhere."""
+    import torch
+
+    if not name:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def _load_module(folder: Path, dtype: str, device: torch.device) -> Any:
+    """The module of `folder`, in evaluation mode, on `device`; refused unless every key fits."""
+    kind, is_diffusers = _module_class(folder)
+    weight_files(folder)
+    wanted = torch_dtype(dtype, device)
+    options = {"torch_dtype": wanted} if is_diffusers else {"dtype": wanted}
+    try:
+        module, info = kind.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, json.JSONDecodeError) as error:
+        raise WeightsError(
+            f"{folder} cannot be loaded ({str(error).splitlines()[0][:200]}); "
+            "download the weights again or pick the preset that they belong to"
+        ) from error
+    wrong = tuple(str(k[0] if isinstance(k, tuple) else k) for k in info["mismatched_keys"])
+    LoadReport(
+        consumed=len(module.state_dict()) - len(info["missing_keys"]),
+        missing=tuple(sorted({*info["missing_keys"], *wrong})),
+        unexpected=tuple(sorted(info["unexpected_keys"])),
+    ).require_complete(str(folder))
+    module = module.eval().requires_grad_(False).to(device)
+    _align(module)
+    return module
+
+
+def _align(module: Any) -> None:
+    """Copy weights that lie crooked in a mapped file to memory of torch's own alignment.
+
+    Matrix kernels round differently on crooked data (3e-6 after four steps of a tiny Wan), so
+    without this a result would depend on where a tensor happens to lie in its file. Large models
+    stay mapped: they need the memory more.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    if sum(t.numel() * t.element_size() for t in tensors) > ALIGN_LIMIT_BYTES:
+        return
+    for tensor in tensors:
+        if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGN_BYTES:
+            tensor.data = tensor.data.clone()
+
+
+def _module_class(folder: Path) -> tuple[Any, bool]:
+    """The class that config.json names, and whether it is diffusers' (else transformers')."""
+    config = read_config(folder)
+    name = config.get("_class_name")
+    if name:
+        import diffusers
+
+        kind = getattr(diffusers, str(name), None)
+    else:
+        import transformers
+
+        name = next(iter(config.get("architectures") or []), "")
+        kind = getattr(transformers, str(name), None)
+    if kind is None or not hasattr(kind, "from_pretrained"):
+        raise WeightsError(
+            f"{folder} names the model class {name!r}, which is not known here; "
+            "download the weights again or pick another preset"
+        )
+    return kind, bool(config.get("_class_name"))
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+
+
+def _load_image_processor(folder: Path) -> Any:
+    from transformers import AutoImageProcessor
+
+    return AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, use_fast=False)
