@@ -15,8 +15,9 @@ class Window:
     """One pass of the model over latent frames [start, stop), `pinned` of which are given.
 
     Overlap-prefix: frames [start, start + pinned) come from the window before; the window adds
-    latent frames [start + pinned, stop) and video frames [first_frame, first_frame + frames).
-    Position-shift: the windows as they lie at step 0 (later steps move them); nothing is pinned.
+    latent frames [start + pinned, stop - discard) and video frames [first_frame, first_frame +
+    frames). Position-shift: the windows as they lie at step 0 (later steps move them); nothing is
+    pinned, `frames` counts what no window before covers, and on a ring `stop` may pass the end.
     """
 
     index: int
@@ -31,6 +32,18 @@ class Window:
     """True when this window starts afresh (first window, or a shot that is cut to)."""
     discard: int = 0
     """Latent frames at the window's end that are computed for context and thrown away."""
+    pinned_end: int = 0
+    """Latent frames at the window's end that are given: the last image (kept), or what follows a
+    window that is made anew (then `discard` too, since the clip has them already)."""
+
+
+@dataclass(frozen=True)
+class PromptSpan:
+    """Latent frames [start, stop) that show `prompt`."""
+
+    start: int
+    stop: int
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -71,10 +84,19 @@ class Plan:
     """Forwards a window and step costs: 2 with guidance, 1 without."""
     forwards: int
     """Window-sized transformer evaluations of the whole run."""
+    prompts: tuple[PromptSpan, ...] = ()
+    """Which prompt rules which latent frames: no gaps, no overlaps."""
+    given_frames: int = 0
+    """Latent frames [0, given_frames) that come from the clip being continued; not in `frames`."""
     negative_prompt: str = ""
     notices: tuple[str, ...] = ()
     """What was rounded, padded or locked, each a sentence."""
     estimate: Estimate | None = None
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Latent frames at which a shot starts afresh: there the decoder starts anew too."""
+        return tuple(w.start for w in self.windows if w.cut and w.index > 0)
 
     @property
     def seconds(self) -> float:

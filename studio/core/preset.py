@@ -63,6 +63,8 @@ class LongVideo(Frozen):
     overlap_frames: int = Field(default=1, ge=1)
     shift_frames: int = Field(default=1, ge=1)
     carry: Carry = "latent"
+    full_windows: bool = False
+    """The model knows only full windows: less is computed in full and cut, never shortened."""
     reason: str = ""
     """Why a method that is not listed is locked; shown beside the control."""
 
@@ -94,6 +96,8 @@ class Preset(Frozen):
     spatial_stride: int = Field(ge=1)
     latent_channels: int = Field(ge=1)
     pin: PinStyle = "none"
+    guidance: Literal["cfg", "embedded"] = "cfg"
+    """"embedded": the scale is an input of the model, and a step costs one forward."""
     prompt_words: tuple[int, int] = (0, 200)
     prompt_language: Literal["en", "zh", "any"] = "any"
     weights: Weights

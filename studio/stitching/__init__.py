@@ -1,0 +1,1 @@
+"""Long video: pure functions of integers and tensors; knows no model."""
