@@ -1,0 +1,1 @@
+"""Finished clips: files in one folder, described by the JSON beside them."""
