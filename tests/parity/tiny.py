@@ -161,6 +161,9 @@ def wan_pipeline(kind: str) -> Any:
             transformer_2=wan_transformer(36, seed=9),
             boundary_ratio=0.9,
         )
+    if kind == "pocket":
+        # 48 noisy latents, 4 mask channels, 48 given latents
+        return WanPipeline(**sixteen, transformer=wan_transformer(100, 48))
     encoder, processor = clip_vision()
     more: dict[str, Any] = {"image_dim": 4, "added_kv_proj_dim": 24}
     if kind == "flf2v":

@@ -1,0 +1,120 @@
+"""From published windows to a clip in the library, and what is said about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from studio import __version__
+from studio.core.events import Done
+from studio.core.plan import Plan
+from studio.core.request import Request, dump_request
+from studio.jobs.context import RunContext
+from studio.jobs.reporter import peak_rss_bytes
+from studio.jobs.segments import save_tensors, sha256
+from studio.jobs.setting import Setting
+
+PACKAGES = ("torch", "diffusers", "transformers", "av")
+
+
+def finish(setting: Setting, ctx: RunContext, clip_id: str) -> Done:
+    """Join the windows, write the clip with its settings, and list it.
+
+    Raises:
+        StorageError: if the disk is full; the windows are kept.
+    """
+    from studio.library.library import Library
+    from studio.media.metadata import clip_tags
+    from studio.media.mux import concat_segments
+
+    plan, reporter = setting.plan, setting.reporter
+    reporter.stage("finishing")
+    library = Library(ctx.outputs_dir)
+    path = library.path(clip_id) if ctx.out is None else ctx.out
+    if ctx.save_latents is not None:
+        save_tensors(ctx.save_latents, {"latents": all_latents(setting)})
+    with reporter.timed("finishing"):
+        summary = summarise(setting, path)
+        paths = [setting.store.clip_path(w.index) for w in plan.windows]
+        tags = clip_tags(setting.request, summary)
+        frames = concat_segments(paths, path, tags, _sound(setting))
+        assert frames == plan.frames, f"{frames} frames in the clip, {plan.frames} in the plan"
+    summary["timings"] = reporter.summary()
+    if ctx.out is None:
+        library.publish(clip_id, sidecar(setting.request, plan, summary))
+    return Done(clip_id=clip_id, path=str(path), summary=summary)
+
+
+def summarise(setting: Setting, path: Path) -> dict[str, Any]:
+    """What `generate --json` prints about a clip at `path`."""
+    plan, reporter = setting.plan, setting.reporter
+    return {
+        "path": str(path),
+        "frames": plan.frames,
+        "fps": plan.fps,
+        "width": plan.width,
+        "height": plan.height,
+        "seconds": plan.seconds,
+        "mode": plan.mode,
+        "model": plan.preset,
+        "method": plan.method,
+        "seed": setting.request.seed,
+        "timings": reporter.summary(),
+        "forwards": reporter.forwards,
+        "forwards_spent": reporter.spent,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "windows": [
+            {
+                "start_frame": w.first_frame,
+                "frames": w.frames,
+                "seed": w.seed,
+                "prompt": w.prompt,
+                "cut": w.cut,
+                "sha256": sha256(setting.store.clip_path(w.index)),
+            }
+            for w in plan.windows
+        ],
+        "notices": list(plan.notices),
+        "quality": {},
+    }
+
+
+def sidecar(request: Request, plan: Plan, summary: dict[str, Any]) -> dict[str, Any]:
+    """The record that makes a file a clip of the library."""
+    return {
+        "request": dump_request(request),
+        "summary": summary,
+        "plan": asdict(plan),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The studio's version and those of what computes."""
+    found = {"studio": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def all_latents(setting: Setting) -> Any:
+    """The latents of the whole clip [1, C, T, h, w], float32."""
+    import torch
+
+    pieces = [setting.store.tensors(w.index)["latents"] for w in setting.plan.windows]
+    return torch.cat(pieces, dim=2).float()
+
+
+def _sound(setting: Setting) -> Any:
+    """The sound of an avatar's clip: all tracks together; None without."""
+    if not setting.inputs.audio:
+        return None
+    from studio.media.audio import load_sound
+    from studio.media.sound import mix
+
+    return mix([load_sound(path) for path in setting.inputs.audio]).fitted(setting.plan.seconds)

@@ -1,0 +1,161 @@
+"""Position shift: the whole clip is denoised in lockstep, saved every few steps, then decoded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.core.plan import Window
+from studio.jobs.segments import save_tensors
+from studio.jobs.setting import Memory, Setting
+
+if TYPE_CHECKING:
+    import torch
+
+    from studio.models.family import PromptEmbeds
+    from studio.sampling.loop import OnStep
+    from studio.sampling.stepper import Step, Stepper
+
+SAVE_EVERY_S = 4.0
+"""The state is saved this often at most, and saving takes at most a twentieth of the time."""
+
+
+def run_shift(setting: Setting) -> None:
+    """Denoise the clip, then decode and publish it window by window."""
+    plan, store = setting.plan, setting.store
+    latents = _sample(setting)
+    published = store.published(len(plan.windows))
+    for segment in published:
+        setting.reporter.skip(0, segment.frames)
+        setting.announce(segment)
+    decoder = store.decoder(published[-1].index) if 0 < len(published) < len(plan.windows) else {}
+    memory = Memory(decoder, (), setting.reporter.forwards)
+    at = plan.given_frames
+    for window in plan.windows:
+        start, at = at, max(at, min(window.stop, plan.latent_frames))
+        if window.index < len(published):
+            continue
+        if window.cut:
+            memory = replace(memory, decoder={})
+        memory = setting.publish(window, latents[:, :, start:at].contiguous(), memory)
+
+
+def _sample(setting: Setting) -> torch.Tensor:
+    """Latents [1, C, T, h, w] of the whole clip."""
+    from studio.sampling.loop import sample
+    from studio.sampling.state import LatentState
+    from studio.sampling.stepper import Stepper
+    from studio.stitching.position_shift import fuse
+
+    plan, family, reporter = setting.plan, setting.family, setting.reporter
+    count = plan.latent_frames
+    reporter.stage("encoding")
+    whole = _whole(setting)
+    with reporter.timed("encoding"):
+        pins = family.pins(setting.models, plan, setting.given_for(whole, setting.inputs.given))
+    noise = setting.noise(count, whole.seed)
+    state = LatentState(noise, pins.clean, pins.mask)
+    stepper = Stepper(*family.scheduler(plan, count))
+    saved = SavedRun(setting.store.folder / "steps.safetensors", setting.store.key)
+    start, latent = saved.restore(stepper)
+    if start:
+        state = replace(state, latent=latent)
+        # What was spent before counts, so that the share done goes on where it was.
+        reporter.skip(plan.forwards * start // plan.num_inference_steps, 0)
+    if start < len(stepper):
+        conditions = setting.conditions(pins, 0, _chooser(setting))
+        with ExitStack() as held:
+            window = setting.open_denoiser(held, conditions)
+            fused = fuse(
+                window,
+                window_frames=plan.window_frames,
+                shift_frames=plan.shift_frames,
+                ends=plan.ends,
+                total_frames=count,
+                cuts=plan.cuts,
+            )
+            reporter.stage("sampling")
+            with reporter.timed("sampling"):
+                state = sample(
+                    fused,
+                    state,
+                    stepper,
+                    frames=range(count),
+                    renoise=noise if family.pin_renoise and state.has_pins else None,
+                    start=start,
+                    on_step=setting.on_step(saved.on_step(stepper)),
+                )
+    return state.with_pins() if state.has_pins else state.latent
+
+
+def _whole(setting: Setting) -> Window:
+    """The clip as one window."""
+    plan = setting.plan
+    last = plan.windows[-1]
+    return replace(plan.windows[0], start=0, stop=plan.latent_frames, pinned_end=last.pinned_end)
+
+
+def _chooser(setting: Setting) -> Prompts:
+    from studio.stitching.windows import dominant_prompt
+
+    return lambda frames: setting.prompts[dominant_prompt(setting.plan, tuple(frames))]
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Prompts = Callable[[Sequence[int]], PromptEmbeds]
+
+
+class SavedRun:
+    """The state of a run in a file, replaced whole every few seconds."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        self._key = key
+        self._saved_at = time.monotonic()
+        self._cost = 0.0
+
+    def on_step(self, stepper: Stepper) -> OnStep:
+        """Saves after a step when it is time, and after the last."""
+
+        def save(step: Step, x: torch.Tensor, clean: torch.Tensor) -> None:
+            del clean
+            begun = time.monotonic()
+            last = step.index + 1 == step.count
+            if not last and begun - self._saved_at < max(SAVE_EVERY_S, 20 * self._cost):
+                return
+            self.save(step.index + 1, x, stepper)
+            self._saved_at = time.monotonic()
+            self._cost = self._saved_at - begun
+
+        return save
+
+    def save(self, index: int, x: torch.Tensor, stepper: Stepper) -> None:
+        """Keep everything that step `index` and those after it need."""
+        import torch
+
+        state = {f"stepper.{name}": value for name, value in stepper.state().items()}
+        key = torch.tensor(list(self._key.encode()), dtype=torch.uint8)
+        save_tensors(self._path, {"index": torch.tensor(index), "key": key, "x": x, **state})
+
+    def restore(self, stepper: Stepper) -> tuple[int, torch.Tensor]:
+        """(next step, x) with the stepper put back; (0, empty) if nothing of this run is saved."""
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state = load_file(self._path)
+            key = bytes(state.pop("key").tolist()).decode()
+            index, x = int(state.pop("index")), state.pop("x")
+        except (OSError, SafetensorError, KeyError, UnicodeDecodeError):
+            return 0, torch.empty(0)
+        if key != self._key:
+            return 0, torch.empty(0)
+        stepper.restore({name.removeprefix("stepper."): value for name, value in state.items()})
+        return index, x

@@ -1,0 +1,194 @@
+"""What one run works with, and the two things every method does: sample a stretch, decode it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.core.errors import NumericError
+from studio.core.events import SegmentDone
+from studio.core.plan import Plan, Window
+from studio.core.request import Request
+from studio.jobs.reporter import Reporter
+from studio.jobs.segments import Segment, SegmentStore, Tensors
+
+if TYPE_CHECKING:
+    import torch
+
+    from studio.models.family import Conditions, Family, Frames, Given, Pins, PromptEmbeds
+    from studio.models.manager import ModelManager
+    from studio.sampling.loop import Denoise, OnStep
+    from studio.sampling.stepper import Step
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the request reads from files, ready for the model."""
+
+    image: Frames | None = None
+    last_image: Frames | None = None
+    audio: tuple[Path, ...] = ()
+    given: torch.Tensor | None = None
+    """Latents [1, C, k, h, w] of the clip that is continued."""
+
+    @property
+    def pictures(self) -> tuple[Frames, ...]:
+        """The pictures that are there, first one first."""
+        return tuple(p for p in (self.image, self.last_image) if p is not None)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything one run needs, opened."""
+
+    request: Request
+    plan: Plan
+    family: Family
+    models: ModelManager
+    reporter: Reporter
+    store: SegmentStore
+    inputs: Inputs
+    prompts: dict[str, PromptEmbeds]
+
+    def given_for(self, window: Window, prefix: torch.Tensor | None) -> Given:
+        """What is known before `window` is made."""
+        from studio.models.family import Given
+
+        begins = window.start == 0 and prefix is None
+        ends = window.pinned_end > 0 and self.plan.mode == "flf2v"
+        return Given(
+            latent_frames=window.stop - window.start,
+            image=self.inputs.image if begins else None,
+            last_image=self.inputs.last_image if ends else None,
+            references=self.inputs.pictures,
+            prefix=prefix,
+            audio=self.inputs.audio,
+            faces=getattr(self.request, "faces", ()),
+            audio_guidance_scale=getattr(self.request, "audio_guidance_scale", None),
+        )
+
+    def conditions(
+        self, pins: Pins, first_frame: int, prompts: Callable[[Sequence[int]], PromptEmbeds]
+    ) -> Conditions:
+        """The conditions of a stretch that begins at latent frame `first_frame`."""
+        from studio.models.family import Conditions
+
+        return Conditions(self.plan, prompts, pins, first_frame, self.reporter.count)
+
+    def noise(self, latent_frames: int, seed: int) -> torch.Tensor:
+        """The stretch's noise, from its own seed and nothing else."""
+        import torch
+
+        shape = self.family.latent_shape(self.plan, latent_frames)
+        return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
+
+    def open_denoiser(self, held: ExitStack, conditions: Conditions) -> Denoise:
+        """The family's denoiser, loaded, for as long as `held` is open."""
+        self.reporter.stage("loading", self.reporter.window)
+        with self.reporter.timed("loading"):
+            return held.enter_context(self.family.open_denoiser(self.models, conditions))
+
+    def on_step(self, more: OnStep | None = None) -> OnStep:
+        """Tells the reporter after every step and shows a preview; then does `more`."""
+
+        def report(step: Step, x: torch.Tensor, clean: torch.Tensor) -> None:
+            if more is not None:
+                more(step, x, clean)
+            self.reporter.step(step.index)
+            self.reporter.preview(lambda: self.family.preview(self.models, clean))
+
+        return report
+
+    def publish(self, window: Window, latents: torch.Tensor, before: Memory) -> Memory:
+        """Decode the window's new latents, publish it, and give the memory to go on with."""
+        from studio.media.mux import ClipWriter
+
+        reporter, store, plan = self.reporter, self.store, self.plan
+        check_numbers(latents, window.index)
+        reporter.stage("decoding", window.index)
+        forwards = reporter.forwards - before.forwards
+        path, size = store.clip_path(window.index), (plan.width, plan.height)
+        tail, keep = list(before.tail), self.tail_frames
+        with (
+            reporter.timed("decoding"),
+            self.family.decoder(self.models) as decoder,
+            ClipWriter(path, plan.fps, size) as writer,
+        ):
+            if before.decoder:
+                decoder.restore(before.decoder)
+            for index in range(latents.shape[2]):
+                frames = decoder.push(latents[:, :, index : index + 1])
+                writer.write(frames)
+                reporter.decoded(len(frames))
+                tail = [*tail, *frames][-keep:] if keep else []
+            state = decoder.snapshot()
+        assert writer.frames == window.frames, f"{writer.frames} frames, not {window.frames}"
+        with reporter.timed("publishing"):
+            segment = store.publish(
+                {"latents": latents, "tail": _stack(tail)},
+                state,
+                index=window.index,
+                first_frame=window.first_frame,
+                frames=window.frames,
+                seed=window.seed,
+                prompt=window.prompt,
+                forwards=forwards,
+            )
+        self.announce(segment)
+        return Memory(state, tuple(tail), reporter.forwards)
+
+    def announce(self, segment: Segment) -> None:
+        """Say that a window is published."""
+        self.reporter.event(
+            SegmentDone(
+                window=segment.index,
+                path=str(self.store.clip_path(segment.index)),
+                start_frame=segment.first_frame,
+                frames=segment.frames,
+                sha256=segment.clip_sha256,
+            )
+        )
+
+    @property
+    def tail_frames(self) -> int:
+        """Video frames that are kept for encoding the next prefix from them."""
+        from studio.stitching.overlap_prefix import tail_frames
+
+        if self.plan.method != "overlap-prefix":
+            return 0
+        return tail_frames(self.plan.carry, self.plan.overlap_frames, self.family.preset.rule)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one window hands to the next besides its latents."""
+
+    decoder: Tensors
+    """The decoder's snapshot; empty at the start of a stream."""
+    tail: tuple[np.ndarray[Any, Any], ...] = ()
+    forwards: int = 0
+    """Evaluations counted when the window began."""
+
+
+def check_numbers(latents: torch.Tensor, window: int) -> None:
+    """Raises NumericError if the latents are not numbers."""
+    import torch
+
+    if not bool(torch.isfinite(latents).all()):
+        raise NumericError(
+            f"window {window} came out as not-a-number; use fewer steps apart, a lower guidance, "
+            "or float32 in the preset's options"
+        )
+
+
+def _stack(frames: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
+    import torch
+
+    if not frames:
+        return torch.zeros((0, 0, 0, 3), dtype=torch.uint8)
+    return torch.from_numpy(np.stack(frames))
