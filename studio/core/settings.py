@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     language: str = "en"
     mcp: bool = False
     password: str = ""
+    allowed_hosts: str = ""
+    """Further names this studio answers to, with commas: a proxy's domain, for example."""
     llm_base_url: str = ""
     llm_model: str = ""
     llm_api_key: str = ""

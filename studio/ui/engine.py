@@ -1,0 +1,161 @@
+"""What the tabs see of the studio: plan, submit, act. It knows no component and no HTML."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import JobError, MediaError, RequestError
+from studio.core.plan import Plan
+from studio.core.preset import Preset, find_preset
+from studio.core.request import Request, parse_request
+from studio.core.settings import Settings
+from studio.jobs.records import Job
+from studio.jobs.store import JobStore
+from studio.library.clip import Clip
+from studio.library.library import Library
+from studio.media.images import load_image, probe_image
+from studio.stitching.windows import make_plan
+from studio.ui.links import Links
+from studio.ui.texts import Texts
+
+OWNER = re.compile(r"[0-9a-f]{32}")
+PICTURES = ("image", "last_image")
+MAX_PICTURE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The services of one studio."""
+
+    settings: Settings
+    store: JobStore
+    library: Library
+    presets: dict[str, Preset]
+    t: Texts
+    links: Links
+    wake: Callable[[], None] = lambda: None
+    """Called after something was queued."""
+
+    def owner(self, value: object) -> str:
+        """The visitor that a browser says it is, or a new one."""
+        if isinstance(value, str) and OWNER.fullmatch(value):
+            return value
+        return secrets.token_hex(16)
+
+    def preset(self, name: object) -> Preset:
+        """The preset called `name`."""
+        return find_preset(self.presets, str(name))
+
+    def plan(self, request: Request) -> Plan:
+        """What `request` would cost; nothing is loaded."""
+        return make_plan(request, self.preset(request.preset))
+
+    def admit(self, data: Mapping[str, Any]) -> Request:
+        """A request from outside: validated, planned, its pictures checked and kept by content.
+
+        Raises:
+            StudioError: a sentence; nothing was queued.
+        """
+        plain = dict(data)
+        for name in PICTURES:
+            if plain.get(name):
+                plain[name] = str(self.uploaded(plain[name]))
+        request = parse_request(plain)
+        self._refuse_paths(request)
+        self.plan(request)
+        kept = {name: str(self._keep(Path(plain[name]))) for name in PICTURES if plain.get(name)}
+        return parse_request({**plain, **kept}) if kept else request
+
+    def submit(self, data: Mapping[str, Any], owner: str, key: str | None = None) -> str:
+        """Queue the request in `data`; the job's id."""
+        job_id = self.store.submit(self.admit(data), owner, key)
+        self.wake()
+        return job_id
+
+    def job(self, job_id: str, owner: str) -> Job:
+        """The job, if it is the owner's.
+
+        Raises:
+            JobError: if there is none or it is somebody else's.
+        """
+        job = self.store.get(job_id)
+        if job.owner != owner:
+            raise JobError(self.t("error.owner"))
+        return job
+
+    def clips(self, owner: str) -> list[Clip]:
+        """The owner's clips, newest first; on this machine alone also those of the command line."""
+        jobs = self.store.list(limit=100_000)
+        mine = {job.clip_id for job in jobs if job.owner == owner}
+        others = {job.clip_id for job in jobs} - mine
+        local = self.settings.host in ("127.0.0.1", "localhost", "::1")
+        found = self.library.list(limit=100_000)
+        return [c for c in found if c.id in mine or (local and c.id not in others)]
+
+    def clip(self, clip_id: str, owner: str) -> Clip:
+        """The clip, if the owner may see it.
+
+        Raises:
+            RequestError: if not.
+        """
+        for clip in self.clips(owner):
+            if clip.id == clip_id:
+                return clip
+        raise RequestError(self.t("error.clip"))
+
+    def lend(self, kept: Path) -> Path:
+        """A copy of an input picture where the page may show it."""
+        place = self.settings.cache_dir / "lent" / kept.stem
+        place.mkdir(parents=True, exist_ok=True)
+        copy = place / kept.name
+        if not copy.exists():
+            shutil.copyfile(kept, copy)
+        return copy
+
+    def uploaded(self, value: object) -> Path:
+        """The path of an uploaded picture; nothing else on this machine can be named.
+
+        Raises:
+            RequestError: if it is not an upload, not there or too large.
+        """
+        path = Path(str(value)).resolve()
+        homes = (self.settings.cache_dir.resolve(), self.settings.inputs_dir.resolve())
+        if not any(path.is_relative_to(home) for home in homes) or not path.is_file():
+            raise RequestError(self.t("error.input"))
+        if path.stat().st_size > MAX_PICTURE_BYTES:
+            raise MediaError(
+                f"a picture has at most {MAX_PICTURE_BYTES // 2**20} MB "
+                f"(got {path.stat().st_size // 2**20} MB); choose a smaller one"
+            )
+        return path
+
+    def _keep(self, path: Path) -> Path:
+        suffix = probe_image(path).suffix
+        load_image(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        kept = self.settings.inputs_dir / f"{digest}{suffix}"
+        if not kept.exists():
+            part = kept.with_name(f".{kept.name}.{secrets.token_hex(4)}")
+            shutil.copyfile(path, part)
+            part.replace(kept)
+        return kept
+
+    def _refuse_paths(self, request: Request) -> None:
+        home = self.settings.data_dir.resolve() / "loras"
+        for lora in request.loras:
+            if not Path(lora.path).resolve().is_relative_to(home):
+                raise RequestError(
+                    f"a LoRA lies in {home} (got {lora.path!r}); put the file there first"
+                )
+        source = getattr(request, "continue_from", None)
+        if source and not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", source):
+            raise RequestError(
+                "a clip to continue is named by its id in the gallery; choose one there"
+            )

@@ -1,0 +1,112 @@
+"""What the page shows now, and which of its parts have changed since it last asked."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field, replace
+
+from studio.core.errors import StudioError
+from studio.jobs.records import Job
+from studio.library.clip import Clip
+from studio.ui.engine import Engine
+from studio.ui.gallery import gallery_panel
+from studio.ui.player import clip_stage, empty_stage, job_stage, spoken
+from studio.ui.queue import queue_panel
+
+PARTS = ("stage", "queue", "gallery", "announce", "pace")
+BUSY_S, IDLE_S = 1.0, 5.0
+CARDS = 12
+QUEUE_LENGTH = 20
+ENDED_SHOWN_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one open page remembers between two looks."""
+
+    focus: str = ""
+    """"job:ID" or "clip:ID" on the stage; empty: whatever is newest."""
+    cards: int = CARDS
+    undo: str = ""
+    stamp: tuple[object, ...] = ()
+    seen: dict[str, str] = field(default_factory=dict)
+
+
+def look(engine: Engine, owner: str, page: Page) -> tuple[Page, dict[str, str]]:
+    """The page's new memory and the parts that changed; an empty dict when nothing did."""
+    stamp = (engine.store.rev(), _library_stamp(engine), owner, page.focus, page.cards, page.undo)
+    if stamp == page.stamp:
+        return page, {}
+    parts = _parts(engine, owner, page)
+    marks = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in parts.items()}
+    changed = {name: parts[name] for name in PARTS if marks[name] != page.seen.get(name)}
+    return replace(page, stamp=stamp, seen=marks), changed
+
+
+def _library_stamp(engine: Engine) -> int:
+    try:
+        return engine.settings.outputs_dir.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _parts(engine: Engine, owner: str, page: Page) -> dict[str, str]:
+    t = engine.t
+    jobs = engine.store.list(owner=owner, limit=200)
+    clips = engine.clips(owner)
+    hold = engine.store.held()
+    held = t("queue.held", message=hold.message) if hold else ""
+    shown = _queue_jobs(jobs)
+    ahead = {job.id: engine.store.ahead(job.id) for job in shown if job.state == "queued"}
+    job, clip = _on_stage(engine, owner, page, jobs, clips)
+    if clip is not None:
+        stage = clip_stage(t, engine.links, clip)
+    elif job is not None:
+        stage = job_stage(t, engine.links, job, ahead=ahead.get(job.id, 0), held=held)
+    else:
+        stage = empty_stage(t)
+    busy = any(j.state in ("running", "queued", "interrupted") for j in jobs)
+    return {
+        "stage": stage,
+        "queue": queue_panel(t, shown, ahead, held if shown else ""),
+        "gallery": gallery_panel(
+            t, engine.links, clips[: page.cards], more=len(clips) > page.cards, undo=page.undo
+        ),
+        "announce": spoken(t, job),
+        "pace": str(BUSY_S if busy else IDLE_S),
+    }
+
+
+def _queue_jobs(jobs: list[Job]) -> list[Job]:
+    """Jobs that are not clips: all that are open, and those that ended badly of late."""
+    since = time.time() - ENDED_SHOWN_S
+    wanted = [
+        job
+        for job in jobs
+        if not job.ended or (job.state != "done" and (job.finished or job.created) > since)
+    ]
+    return wanted[:QUEUE_LENGTH]
+
+
+def _on_stage(
+    engine: Engine, owner: str, page: Page, jobs: list[Job], clips: list[Clip]
+) -> tuple[Job | None, Clip | None]:
+    """The job whose state is told, and the clip that plays if it is one by now."""
+    there = {clip.id: clip for clip in clips}
+    kind, _, target = page.focus.partition(":")
+    if kind == "clip" and target in there:
+        return None, there[target]
+    if kind == "job":
+        try:
+            job = engine.job(target, owner)
+        except StudioError:
+            job = None
+        if job is not None and (job.state != "done" or job.clip_id in there):
+            return job, there.get(job.clip_id or "")
+    for job in sorted(jobs, key=lambda j: (j.state != "running", j.ended, -j.seq)):
+        if not job.ended:
+            return job, None
+        if job.state == "done" and job.clip_id in there:
+            return job, there[job.clip_id]
+    return None, clips[0] if clips else None

@@ -1,0 +1,38 @@
+"""The queue panel: a person's jobs that are not clips yet, with what can be done about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from studio.jobs.records import Job
+from studio.ui.markup import button, esc, shorten
+from studio.ui.player import job_buttons, percent
+from studio.ui.texts import Texts
+
+
+def queue_panel(t: Texts, jobs: Sequence[Job], ahead: Mapping[str, int], held: str = "") -> str:
+    """The jobs, newest first; nothing at all when there are none."""
+    if not jobs:
+        return ""
+    rows = "".join(_row(t, job, ahead.get(job.id, 0)) for job in jobs)
+    note = f'<p class="vs-note">{esc(held)}</p>' if held else ""
+    return (
+        f'<section class="vs-queue" aria-label="{esc(t("queue"))}"><h2>{esc(t("queue"))}</h2>'
+        f"{note}<ul>{rows}</ul></section>"
+    )
+
+
+def _row(t: Texts, job: Job, ahead: int) -> str:
+    where = t(f"state.{job.state}")
+    if job.state == "running":
+        where = f"{percent(job)} %"
+    elif job.state == "queued" and ahead:
+        where = t("queue.ahead", n=ahead)
+    name = shorten(job.prompt or t(f"tab.{job.kind}"), 90)
+    look = {"failed": "vs-bad", "running": "vs-good"}.get(job.state, "")
+    return (
+        f'<li data-job="{esc(job.id)}" data-state="{job.state}">'
+        f'<span class="vs-badge {look}">{esc(where)}</span>'
+        f"{button('act', 'show', job.id, name, look='vs-link')}"
+        f'<span class="vs-actions">{job_buttons(t, job, look="vs-small")}</span></li>'
+    )

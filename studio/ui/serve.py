@@ -1,0 +1,80 @@
+"""Start the studio, wait, and end it cleanly on SIGTERM and Ctrl+C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import NoReturn
+
+from studio.core.errors import RequestError
+from studio.core.preset import load_presets
+from studio.core.settings import Settings, prepare_data_dir
+from studio.ui.policy import LOOPBACK, on_space
+
+
+def prepare_environment(settings: Settings) -> None:
+    """What Gradio reads when it is imported: no telemetry, its files below the data directory."""
+    os.environ.update(
+        GRADIO_ANALYTICS_ENABLED="False",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        GRADIO_TEMP_DIR=str(settings.cache_dir),
+        GRADIO_NODE_SERVER_NAME="",
+    )
+    os.environ.pop("GRADIO_VIBE_MODE", None)
+
+
+def check_open(settings: Settings) -> None:
+    """Refuse to let others in without a password.
+
+    Raises:
+        RequestError: for another address than this machine's own, or --share, without one.
+    """
+    alone = settings.host in LOOPBACK and not settings.share
+    if not alone and not settings.password and not on_space():
+        where = "--share" if settings.share else f"listening on {settings.host}"
+        raise RequestError(
+            f"{where} lets other people in, which needs a password; "
+            "set STUDIO_PASSWORD or use --host 127.0.0.1"
+        )
+
+
+def serve(settings: Settings) -> None:
+    """Run the studio until it is told to end.
+
+    Raises:
+        StudioError: if it cannot start; the message is for the person who started it.
+    """
+    check_open(settings)
+    prepare_data_dir(settings)
+    prepare_environment(settings)
+    from studio.jobs.executors import make_executor
+    from studio.jobs.store import JobStore
+    from studio.library.library import Library
+    from studio.ui.shell import arguments_for, build_page, make_engine
+
+    presets = load_presets([settings.presets_dir, settings.user_presets_dir])
+    store = JobStore(settings.jobs_db)
+    engine = make_engine(settings, store, Library(settings.outputs_dir), presets)
+    executor = make_executor(store, settings)
+    page = build_page(engine)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        executor.start()
+        _, local, shared = page.launch(**arguments_for(engine))
+        sys.stderr.write(f"{engine.t('app')}: {shared or local}\n")
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        sys.stderr.write("ending\n")
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        executor.close()
+        page.close(verbose=False)
+        store.close()
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise KeyboardInterrupt

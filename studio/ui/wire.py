@@ -1,0 +1,261 @@
+"""Handlers: form values -> request -> submit -> the parts of the page that changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.errors import StudioError
+from studio.core.request import parse_request
+from studio.ui.actions import act
+from studio.ui.engine import Engine
+from studio.ui.form import (
+    PLANNING,
+    Form,
+    form_values,
+    new_seed,
+    preset_updates,
+    request_data,
+    usable_draft,
+)
+from studio.ui.live import PARTS, Page, look
+from studio.ui.markup import esc
+from studio.ui.pictures import frame_of
+from studio.ui.plan_view import plan_error, plan_panel
+
+QUIET: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+"""How every event of the page is listened to: at once, without a spinner, not an API."""
+EXAMPLE_SEED = "1"
+
+
+@dataclass(frozen=True)
+class Panels:
+    """What is on the page beside the forms."""
+
+    owner: gr.BrowserState
+    page: gr.State
+    stage: gr.HTML
+    queue: gr.HTML
+    gallery: gr.HTML
+    announce: gr.HTML
+    timer: gr.Timer
+    modes: gr.Tabs
+
+    @property
+    def live(self) -> list[Component]:
+        """What `paint` paints, in its order."""
+        return [self.page, self.stage, self.queue, self.gallery, self.announce, self.timer]
+
+    def all(self) -> list[Component]:
+        """The memory, too."""
+        return [self.owner, *self.live]
+
+
+def paint(engine: Engine, panels: Panels, owner: str, page: Page) -> dict[Component, Any]:
+    """Updates for the parts that changed since `page` was painted, and the page's new memory."""
+    fresh, changed = look(engine, owner, page)
+    targets = dict(zip(PARTS, panels.live[1:], strict=True))
+    updates: dict[Component, Any] = {panels.page: fresh} if fresh is not page else {}
+    for name, text in changed.items():
+        updates[targets[name]] = gr.Timer(value=float(text)) if name == "pace" else text
+    return updates
+
+
+def alert(message: str) -> str:
+    """An error beside the button that caused it; read aloud at once."""
+    return f'<p class="vs-alert" role="alert">{esc(message)}</p>'
+
+
+def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
+    """Generate, the dice, the preset and the plan of one form."""
+    outputs = [*panels.all(), form.error, form.parts["seed"]]
+    form.go.click(
+        lambda data: generate(engine, form, panels, data),
+        {*form.inputs, panels.owner, panels.page},
+        outputs,
+        **{**QUIET, "trigger_mode": "once"},
+    )
+    form.dice.click(
+        lambda: [new_seed(), True], None, [form.parts["seed"], form.parts["lock"]], **QUIET
+    )
+    names = list(preset_updates(engine.t, next(iter(engine.presets.values()))))
+    form.parts["preset"].input(  # type: ignore[attr-defined]
+        lambda name: list(preset_updates(engine.t, engine.preset(name)).values()),
+        form.parts["preset"],
+        [form.parts[name] for name in names],
+        **QUIET,
+    )
+    planning = [form.parts[name].change for name in PLANNING]  # type: ignore[attr-defined]
+    gr.on(
+        planning,
+        lambda data: plan_text(engine, form, data),
+        form.inputs,
+        form.plan,
+        **{**QUIET, "trigger_mode": "always_last"},
+    )
+
+
+def generate(
+    engine: Engine, form: Form, panels: Panels, data: Mapping[Component, Any]
+) -> dict[Component, Any]:
+    """Queue what the form says; a sentence beside the button when it cannot be."""
+    values = form.values(data)
+    if not values["lock"]:
+        values["seed"] = new_seed()
+    owner = engine.owner(data[panels.owner])
+    try:
+        job_id = engine.submit(request_data(engine.t, form.kind, values), owner)
+    except StudioError as error:
+        return {form.error: alert(str(error))}
+    page = replace(data[panels.page], focus=f"job:{job_id}")
+    return {
+        panels.owner: owner,
+        form.error: "",
+        form.parts["seed"]: values["seed"],
+        **paint(engine, panels, owner, page),
+    }
+
+
+def plan_text(engine: Engine, form: Form, data: Mapping[Component, Any]) -> str:
+    """The plan of the form as it stands; prompt and pictures do not matter to it."""
+    values = {**form.values(data), "prompt": "-"}
+    values.update({name: "-" for name in ("image", "last_image") if name in values})
+    try:
+        return plan_panel(
+            engine.t, engine.plan(parse_request(request_data(engine.t, form.kind, values)))
+        )
+    except StudioError as error:
+        return plan_error(str(error))
+
+
+def poll(engine: Engine, panels: Panels, owner: object, page: Page) -> dict[Component, Any]:
+    """What changed since the last look; gr.skip() when nothing did."""
+    updates = paint(engine, panels, engine.owner(owner), page)
+    return updates or {panels.stage: gr.skip()}
+
+
+def arrive(
+    engine: Engine, panels: Panels, owner: object, request: gr.Request
+) -> dict[Component, Any]:
+    """A page was opened: find the visitor's jobs again; `/?job=ID` puts that job on the stage."""
+    known = engine.owner(owner)
+    wanted = str(dict(request.query_params).get("job", ""))[:80]
+    page = Page(focus=f"job:{wanted}" if wanted else "")
+    return {panels.owner: known, **paint(engine, panels, known, page)}
+
+
+def pressed(
+    engine: Engine, panels: Panels, owner: object, page: Page, event: gr.EventData
+) -> dict[Component, Any]:
+    """A button of a panel; what cannot be done is said as a warning."""
+    known, said = engine.owner(owner), _said(event)
+    try:
+        page = act(engine, known, page, said["do"], said["id"])
+    except StudioError as error:
+        gr.Warning(str(error), title="")
+    return paint(engine, panels, known, page) or {panels.stage: gr.skip()}
+
+
+def reuse(
+    engine: Engine, forms: Mapping[str, Form], panels: Panels, owner: object, event: gr.EventData
+) -> dict[Component, Any]:
+    """Put a clip's settings into the form that made it."""
+    try:
+        clip = engine.clip(_said(event)["id"], engine.owner(owner))
+        form = forms[str(clip.request.get("kind", "t2v"))]
+        preset = engine.preset(clip.request.get("preset", "pocket"))
+        values = form_values(clip.request, preset, clip.plan)
+        for name in ("image", "last_image"):
+            if clip.request.get(name):
+                values[name] = str(engine.lend(engine.uploaded(clip.request[name])))
+    except (StudioError, KeyError) as error:
+        gr.Warning(str(error), title="")
+        return {panels.modes: gr.skip()}
+    gr.Info(engine.t("said.reused"), title="", duration=3)
+    updates = {form.parts[name]: values[name] for name in form.parts if name in values}
+    return {panels.modes: gr.Tabs(selected=form.kind), **updates}
+
+
+def use_frame(
+    engine: Engine, forms: Mapping[str, Form], panels: Panels, owner: object, event: gr.EventData
+) -> dict[Component, Any]:
+    """Put a frame of a clip into the form as the first or the last picture."""
+    said = _said(event)
+    last = said["do"] == "last"
+    kind = "flf2v" if last or said["mode"] == "flf2v" else "i2v"
+    try:
+        clip = engine.clip(said["id"], engine.owner(owner))
+        path = str(frame_of(engine, clip.path, said["at"], end=not last))
+    except StudioError as error:
+        gr.Warning(str(error), title="")
+        return {panels.modes: gr.skip()}
+    gr.Info(engine.t("said.frame"), title="", duration=3)
+    part = forms[kind].parts["last_image" if last else "image"]
+    return {panels.modes: gr.Tabs(selected=kind), part: path}
+
+
+def try_example(
+    engine: Engine,
+    form: Form,
+    panels: Panels,
+    data: Mapping[Component, Any],
+    event: gr.EventData,
+) -> dict[Component, Any]:
+    """One click: the example's prompt goes into the form and is made."""
+    number = _said(event)["id"]
+    prompt = engine.t.words.get(f"example.{number}", engine.t("example.0"))
+    filled = {form.parts["prompt"]: prompt, form.parts["seed"]: EXAMPLE_SEED}
+    filled[form.parts["lock"]] = True
+    made = generate(engine, form, panels, {**data, **filled})
+    return {panels.modes: gr.Tabs(selected=form.kind), **filled, **made}
+
+
+def keep_draft(form: Form, draft: gr.BrowserState) -> None:
+    """Store the form in the browser whenever a person changes it; no request is made."""
+    names = list(form.parts)
+    script = f"(...v) => [Object.fromEntries({json.dumps(names)}.map((name, i) => [name, v[i]]))]"
+    events: list[Callable[..., Any]] = []
+    for part in form.parts.values():
+        for name in ("input", "upload", "clear"):
+            if isinstance(part, gr.Image) == (name != "input") and hasattr(part, name):
+                events.append(getattr(part, name))
+    gr.on(events, None, list(form.parts.values()), draft, js=script, **QUIET)
+
+
+def restore_draft(engine: Engine, form: Form, draft: object) -> dict[Component, Any]:
+    """A form as it was left, as far as what the browser kept makes sense."""
+    updates: dict[Component, Any] = {
+        form.parts[name]: value for name, value in usable_draft(draft, form.parts).items()
+    }
+    for name in ("image", "last_image"):
+        kept = draft.get(name) if isinstance(draft, dict) else None
+        if name in form.parts and isinstance(kept, dict) and kept.get("path"):
+            try:
+                updates[form.parts[name]] = str(engine.uploaded(kept["path"]))
+            except StudioError:
+                continue
+    return updates or {form.error: gr.skip()}
+
+
+def _said(event: gr.EventData) -> dict[str, Any]:
+    """What a panel's script says, as far as it can be believed."""
+    data = getattr(event, "_data", None)
+    data = data if isinstance(data, dict) else {}
+    at = data.get("at")
+    usable = isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at)
+    return {
+        "do": str(data.get("do", ""))[:40],
+        "id": str(data.get("id", ""))[:80],
+        "mode": str(data.get("mode", ""))[:10],
+        "at": float(at) if usable and 0 <= at < 36_000 else None,
+    }
