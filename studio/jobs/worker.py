@@ -95,7 +95,7 @@ class Worker:
         return self.options.parent in (0, os.getppid())
 
     def run(self, job: Job) -> int:
-        """Run a claimed job to whatever end; an exit status other than 0 if this process must go."""
+        """Run a claimed job to whatever end; the exit status if this process must go, else 0."""
         log.info("job begins", extra={"job": job.id, "attempt": job.attempt})
         with Heartbeat(self.store, job.id, self.options) as heart:
             outcome = self._attempt(job, heart)
