@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from studio.models.families.avatar_parts import load_checked
+from studio.models.families.hunyuan_avatar_network import HunyuanAvatarTransformer
+from studio.models.weights import LoadReport
 
 _OWN = (
     "ref_in.",
@@ -104,3 +110,18 @@ def _cut(tensor: Tensor, parts: int, hidden: int) -> list[Tensor]:
         return [tensor]
     rest = tensor.shape[0] - hidden * (parts - 1)
     return list(tensor.split([hidden] * (parts - 1) + [rest], dim=0))
+
+
+def empty_transformer(config: Mapping[str, Any]) -> HunyuanAvatarTransformer:
+    """The network without weights (meta device), as large as published unless `config` differs."""
+    with torch.device("meta"):
+        model = HunyuanAvatarTransformer(**config)
+    return model.eval().requires_grad_(False)
+
+
+def load_transformer(
+    model: HunyuanAvatarTransformer, tensors: Iterable[tuple[str, Tensor]]
+) -> LoadReport:
+    """The published tensors into the network, every one counted."""
+    hidden = model.config.num_attention_heads * model.config.attention_head_dim
+    return load_checked(model, tensors, lambda name, tensor: convert(name, tensor, hidden))

@@ -33,5 +33,6 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def read_keys(path: Path) -> dict[str, Tensor]:
     """The published names with empty tensors of the published shapes on the meta device."""
-    rows = [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
+    lines = (line.removeprefix("(new) ") for line in path.read_text().splitlines())
+    rows = [line.split("\t") for line in lines if line.strip()]
     return {name: torch.empty(ast.literal_eval(shape), device="meta") for name, shape in rows}
