@@ -1,0 +1,1 @@
+"""Measures of finished clips: seams, drift, end frames, sync. Numpy only."""
