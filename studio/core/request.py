@@ -83,6 +83,22 @@ class Lora(Frozen):
     weight: float = Field(default=1.0, ge=-4, le=4)
 
 
+class Retake(Frozen):
+    """One window of a finished clip made anew; everything else of the request is that clip's."""
+
+    clip: str
+    """Path or library id."""
+    window: int = Field(ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    prompt: str | None = None
+    """What the window shows instead; None keeps its prompt."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt(cls, value: str | None) -> str | None:
+        return None if value is None else clean_prompt(value)
+
+
 class FaceBox(Frozen):
     """A face in pixels of the given portrait: left, top, width, height."""
 
@@ -118,6 +134,7 @@ class BaseRequest(Frozen):
     director: Director = "off"
     idea: str = ""
     """What the person wrote before the director rewrote it; kept for the record."""
+    retake: Retake | None = None
 
     @field_validator("prompt", "negative_prompt", "idea")
     @classmethod

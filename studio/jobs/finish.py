@@ -12,6 +12,7 @@ from studio.core.events import Done
 from studio.core.plan import Plan
 from studio.core.request import Request, dump_request
 from studio.jobs.context import RunContext
+from studio.jobs.parts import keep_parts
 from studio.jobs.reporter import peak_rss_bytes
 from studio.jobs.segments import save_tensors, sha256
 from studio.jobs.setting import Setting
@@ -39,8 +40,11 @@ def finish(setting: Setting, ctx: RunContext, clip_id: str) -> Done:
         summary = summarise(setting, path)
         paths = [setting.store.clip_path(w.index) for w in plan.windows]
         tags = clip_tags(setting.request, summary)
-        frames = concat_segments(paths, path, tags, _sound(setting))
-        assert frames == plan.frames, f"{frames} frames in the clip, {plan.frames} in the plan"
+        source = front_of(setting)
+        front = [] if source is None else [source]
+        frames = concat_segments([*front, *paths], path, tags, _sound(setting))
+        assert frames == summary["frames"], f"{frames} frames, {summary['frames']} in the plan"
+        keep_parts(ctx.outputs_dir, setting.store.folder, setting.request, plan, source)
     summary["timings"] = reporter.summary()
     if ctx.out is None:
         library.publish(clip_id, sidecar(setting.request, plan, summary))
@@ -50,13 +54,15 @@ def finish(setting: Setting, ctx: RunContext, clip_id: str) -> Done:
 def summarise(setting: Setting, path: Path) -> dict[str, Any]:
     """What `generate --json` prints about a clip at `path`."""
     plan, reporter = setting.plan, setting.reporter
+    continued = setting.inputs.continued
+    front = 0 if continued is None else continued.frames
     return {
         "path": str(path),
-        "frames": plan.frames,
+        "frames": front + plan.frames,
         "fps": plan.fps,
         "width": plan.width,
         "height": plan.height,
-        "seconds": plan.seconds,
+        "seconds": (front + plan.frames) / plan.fps,
         "mode": plan.mode,
         "model": plan.preset,
         "method": plan.method,
@@ -67,7 +73,7 @@ def summarise(setting: Setting, path: Path) -> dict[str, Any]:
         "peak_rss_bytes": peak_rss_bytes(),
         "windows": [
             {
-                "start_frame": w.first_frame,
+                "start_frame": front + w.first_frame,
                 "frames": w.frames,
                 "seed": w.seed,
                 "prompt": w.prompt,
@@ -79,6 +85,31 @@ def summarise(setting: Setting, path: Path) -> dict[str, Any]:
         "notices": list(plan.notices),
         "quality": {},
     }
+
+
+def front_of(setting: Setting) -> Path | None:
+    """The clip that is continued as it goes in front: itself, or encoded again if it must be."""
+    from studio.core.errors import MediaError
+    from studio.media.decode import read_frames
+    from studio.media.images import fit_image
+    from studio.media.mux import ClipWriter, concat_segments
+
+    continued, plan = setting.inputs.continued, setting.plan
+    if continued is None:
+        return None
+    folder = setting.store.folder
+    trial = folder / "front-trial.mp4"
+    try:
+        concat_segments([continued.path, setting.store.clip_path(0)], trial)
+    except MediaError:
+        again = folder / "front.mp4"
+        with ClipWriter(again, plan.fps, (plan.width, plan.height)) as writer:
+            for frame in read_frames(continued.path):
+                writer.write(fit_image(frame, plan.width, plan.height))
+        return again
+    finally:
+        trial.unlink(missing_ok=True)
+    return continued.path
 
 
 def sidecar(request: Request, plan: Plan, summary: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.core.plan import Window
-from studio.jobs.segments import save_tensors
+from studio.jobs.segments import Segment, Tensors, save_tensors
 from studio.jobs.setting import Memory, Setting
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from studio.sampling.loop import OnStep
     from studio.sampling.stepper import Step, Stepper
 
+WARM_LATENTS = 3
 SAVE_EVERY_S = 4.0
 """The state is saved this often at most, and saving takes at most a twentieth of the time."""
 
@@ -32,16 +33,29 @@ def run_shift(setting: Setting) -> None:
     for segment in published:
         setting.reporter.skip(0, segment.frames)
         setting.announce(segment)
-    decoder = store.decoder(published[-1].index) if 0 < len(published) < len(plan.windows) else {}
-    memory = Memory(decoder, (), setting.reporter.forwards)
+    memory = Memory(_decoder_after(setting, published, latents), (), setting.reporter.forwards)
     at = plan.given_frames
     for window in plan.windows:
         start, at = at, max(at, min(window.stop, plan.latent_frames))
         if window.index < len(published):
             continue
-        if window.cut:
+        if window.cut and window.index:
             memory = replace(memory, decoder={})
         memory = setting.publish(window, latents[:, :, start:at].contiguous(), memory)
+
+
+def _decoder_after(setting: Setting, published: list[Segment], latents: torch.Tensor) -> Tensors:
+    """The decoder's memory before the first window that is not published."""
+    if len(published) == len(setting.plan.windows):
+        return {}
+    if published:
+        return setting.store.decoder(published[-1].index)
+    if setting.inputs.continued is not None:
+        return setting.warm_decoder(setting.inputs.continued.latents)
+    if setting.plan.ends == "ring":
+        # The clip's first frames follow its last ones.
+        return setting.warm_decoder(latents[:, :, -WARM_LATENTS:])
+    return {}
 
 
 def _sample(setting: Setting) -> torch.Tensor:
@@ -56,7 +70,8 @@ def _sample(setting: Setting) -> torch.Tensor:
     reporter.stage("encoding")
     whole = _whole(setting)
     with reporter.timed("encoding"):
-        pins = family.pins(setting.models, plan, setting.given_for(whole, setting.inputs.given))
+        prefix = setting.inputs.given(plan.given_frames)
+        pins = family.pins(setting.models, plan, setting.given_for(whole, prefix))
     noise = setting.noise(count, whole.seed)
     state = LatentState(noise, pins.clean, pins.mask)
     stepper = Stepper(*family.scheduler(plan, count))

@@ -27,7 +27,7 @@ def run_windows(setting: Setting) -> None:
         setting.announce(segment)
     memory = _memory_after(setting, len(published))
     for window in plan.windows[len(published) :]:
-        if window.cut:
+        if window.cut and window.index:
             memory = replace(memory, decoder={}, tail=())
         prefix = _prefix(setting, window, made, memory)
         latents = sample_window(setting, window, prefix)
@@ -82,7 +82,8 @@ def _prefix(
 
     if not window.pinned:
         return None
-    before = [setting.inputs.given] if setting.inputs.given is not None else []
+    given = setting.inputs.given(setting.plan.given_frames)
+    before = [] if given is None else [given]
     return prefix_latents(
         setting.plan.carry,
         window.pinned,
@@ -96,18 +97,12 @@ def _prefix(
 def _memory_after(setting: Setting, count: int) -> Memory:
     """The memory after `count` published windows."""
     store = setting.store
-    if not count:
-        return Memory(_warm_decoder(setting), (), setting.reporter.forwards)
-    tail = tuple(store.tensors(count - 1)["tail"].numpy())
-    last = count == len(setting.plan.windows)
-    return Memory({} if last else store.decoder(count - 1), tail, setting.reporter.forwards)
-
-
-def _warm_decoder(setting: Setting) -> dict[str, torch.Tensor]:
-    """The decoder's memory after the latents of the clip that is continued; else empty."""
-    given = setting.inputs.given
-    if given is None:
-        return {}
-    with setting.family.decoder(setting.models) as decoder:
-        decoder.push(given)
-        return decoder.snapshot()
+    continued = setting.inputs.continued
+    if count:
+        tail = tuple(store.tensors(count - 1)["tail"].numpy())
+        last = count == len(setting.plan.windows)
+        return Memory({} if last else store.decoder(count - 1), tail, setting.reporter.forwards)
+    if continued is None:
+        return Memory({}, (), setting.reporter.forwards)
+    state = setting.warm_decoder(continued.latents)
+    return Memory(state, tuple(continued.tail), setting.reporter.forwards)

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.core.events import Done
 from studio.core.plan import Plan
 from studio.core.preset import find_preset
-from studio.core.request import Fit, Request, dump_request
+from studio.core.request import Request, Retake, dump_request
 from studio.jobs.context import RunContext
 from studio.jobs.finish import finish
+from studio.jobs.inputs import audio_seconds, continue_clip, find_clip, read_inputs
+from studio.jobs.parts import find_parts
 from studio.jobs.reporter import Reporter
+from studio.jobs.run_retake import check_same, retake_plan, run_retake
 from studio.jobs.run_shift import run_shift
 from studio.jobs.run_windows import run_windows
 from studio.jobs.segments import SegmentStore
-from studio.jobs.setting import Inputs, Setting
+from studio.jobs.setting import Setting
 from studio.media.publish import write_bytes
 
 if TYPE_CHECKING:
-    from studio.models.family import Family, Frames
+    from studio.models.family import Family
 
 __all__ = ["RunContext", "run"]
 
@@ -39,25 +42,61 @@ def run(request: Request, ctx: RunContext) -> Done:
         StudioError: for what can be explained: a request that does not fit, weights that are not
             there, a full disk, numbers that are none.
     """
-    from studio.models.family import family_for
     from studio.stitching.windows import make_plan
 
     preset = find_preset(ctx.presets, request.preset)
-    plan = make_plan(request, preset, audio_seconds=_audio_seconds(request))
+    plan = make_plan(request, preset, audio_seconds=audio_seconds(request))
     reporter = Reporter(plan, ctx.work_dir, ctx.emit, ctx.should_stop)
     reporter.stage("loading")
     for notice in plan.notices:
         reporter.notice(notice)
+    if request.retake is not None:
+        return _run_retake(request, request.retake, plan, ctx, reporter)
+    setting = open_setting(request, plan, ctx, reporter)
+    if plan.method == "position-shift":
+        run_shift(setting)
+    else:
+        run_windows(setting)
+    return finish(setting, ctx, _clip_id(ctx.work_dir))
+
+
+def _run_retake(
+    request: Request, retake: Retake, plan: Plan, ctx: RunContext, reporter: Reporter
+) -> Done:
+    from studio.stitching.retake import retake_window
+
+    parts = find_parts(find_clip(retake.clip, ctx.outputs_dir), ctx.outputs_dir)
+    check_same(plan, parts)
+    plan = retake_plan(plan, parts)
+    window = retake_window(plan, retake.window, retake.seed, retake.prompt)
+    windows = list(plan.windows)
+    old = windows[window.index]
+    windows[window.index] = replace(old, seed=window.seed, prompt=window.prompt)
+    plan = replace(plan, windows=tuple(windows), forwards=plan.num_inference_steps * plan.branches)
+    reporter.plan = plan
+    setting = open_setting(request, plan, ctx, reporter)
+    run_retake(setting, parts, window)
+    return finish(setting, ctx, _clip_id(ctx.work_dir))
+
+
+def open_setting(request: Request, plan: Plan, ctx: RunContext, reporter: Reporter) -> Setting:
+    """Everything the run needs: family, inputs, prompts as embeddings."""
+    from studio.models.family import family_for
+
     with reporter.timed("loading"):
-        family = family_for(preset)
-        key = run_key(request, plan, family)
-        store = SegmentStore(ctx.work_dir, key)
-        inputs = read_inputs(request, plan, reporter)
+        family = family_for(find_preset(ctx.presets, request.preset))
+        store = SegmentStore(ctx.work_dir, run_key(request, plan, family))
+        inputs = read_inputs(request, plan, reporter.notice)
     reporter.stage("encoding")
-    texts = list(dict.fromkeys(w.prompt for w in plan.windows) | _span_texts(plan))
+    texts = list(dict.fromkeys([*(w.prompt for w in plan.windows), *_span_texts(plan)]))
     with reporter.timed("encoding"):
         embeds = family.encode_prompts(ctx.models, texts, plan.negative_prompt, plan.guidance_scale)
-    setting = Setting(
+        name = getattr(request, "continue_from", None)
+        if name:
+            path = find_clip(name, ctx.outputs_dir)
+            clip = continue_clip(path, plan, family, ctx.models, reporter.notice)
+            inputs = replace(inputs, continued=clip)
+    return Setting(
         request=request,
         plan=plan,
         family=family,
@@ -67,11 +106,6 @@ def run(request: Request, ctx: RunContext) -> Done:
         inputs=inputs,
         prompts=dict(zip(texts, embeds, strict=True)),
     )
-    if plan.method == "position-shift":
-        run_shift(setting)
-    else:
-        run_windows(setting)
-    return finish(setting, ctx, _clip_id(ctx.work_dir))
 
 
 def run_key(request: Request, plan: Plan, family: Family) -> str:
@@ -80,38 +114,6 @@ def run_key(request: Request, plan: Plan, family: Family) -> str:
     plain = dump_request(request)
     text = json.dumps([plain, asdict(plan), parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_inputs(request: Request, plan: Plan, reporter: Reporter) -> Inputs:
-    """The request's pictures and sounds, fitted to the plan.
-
-    Raises:
-        MediaError: if one cannot be read.
-    """
-    from studio.media.images import fit_image, open_image
-
-    def read(name: str) -> Frames | None:
-        path = getattr(request, name, None)
-        if path is None:
-            return None
-        picture = open_image(path)
-        for notice in picture.notices:
-            reporter.notice(notice)
-        fit: Fit = getattr(request, "fit", "crop")
-        return fit_image(picture.pixels, plan.width, plan.height, fit)
-
-    audio = tuple(Path(name) for name in getattr(request, "audio", ()))
-    return Inputs(image=read("image"), last_image=read("last_image"), audio=audio)
-
-
-def _audio_seconds(request: Request) -> float | None:
-    """Length of the longest track; None without sound."""
-    names = getattr(request, "audio", ())
-    if not names:
-        return None
-    from studio.media.audio import load_sound
-
-    return max(load_sound(name).seconds for name in names)
 
 
 def _span_texts(plan: Plan) -> dict[str, None]:

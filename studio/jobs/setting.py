@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,32 +13,17 @@ from studio.core.errors import NumericError
 from studio.core.events import SegmentDone
 from studio.core.plan import Plan, Window
 from studio.core.request import Request
+from studio.jobs.inputs import Inputs
 from studio.jobs.reporter import Reporter
 from studio.jobs.segments import Segment, SegmentStore, Tensors
 
 if TYPE_CHECKING:
     import torch
 
-    from studio.models.family import Conditions, Family, Frames, Given, Pins, PromptEmbeds
+    from studio.models.family import Conditions, Family, Given, Pins, PromptEmbeds
     from studio.models.manager import ModelManager
     from studio.sampling.loop import Denoise, OnStep
     from studio.sampling.stepper import Step
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the request reads from files, ready for the model."""
-
-    image: Frames | None = None
-    last_image: Frames | None = None
-    audio: tuple[Path, ...] = ()
-    given: torch.Tensor | None = None
-    """Latents [1, C, k, h, w] of the clip that is continued."""
-
-    @property
-    def pictures(self) -> tuple[Frames, ...]:
-        """The pictures that are there, first one first."""
-        return tuple(p for p in (self.image, self.last_image) if p is not None)
 
 
 @dataclass(frozen=True)
@@ -141,6 +125,14 @@ class Setting:
             )
         self.announce(segment)
         return Memory(state, tuple(tail), reporter.forwards)
+
+    def warm_decoder(self, latents: torch.Tensor) -> Tensors:
+        """The decoder's memory after `latents` [1, C, t, h, w], whose frames nobody needs."""
+        with self.family.decoder(self.models) as decoder:
+            for index in range(latents.shape[2]):
+                decoder.push(latents[:, :, index : index + 1])
+                self.reporter.check()
+            return decoder.snapshot()
 
     def announce(self, segment: Segment) -> None:
         """Say that a window is published."""

@@ -28,9 +28,17 @@ class ModelManager:
     """Loads late, counts bytes, and frees what is not in use when room is needed."""
 
     def __init__(
-        self, budget_bytes: int = 0, device: str = "cpu", cache_dir: Path | None = None
+        self,
+        budget_bytes: int = 0,
+        device: str = "cpu",
+        cache_dir: Path | None = None,
+        threads: int = 0,
     ) -> None:
-        """`budget_bytes` 0 means: what is free now less a margin. `cache_dir` holds embeddings."""
+        """`budget_bytes` 0 means: what is free now less a margin; `threads` 0: as torch decides.
+
+        `cache_dir` holds prompt embeddings. Torch is not imported before the first load.
+        """
+        self._threads = threads
         self.budget_bytes = budget_bytes or free_bytes(device)
         self.device_name = device
         self.cache_dir = cache_dir
@@ -119,6 +127,7 @@ class ModelManager:
             return resident
 
     def _load(self, spec: ComponentSpec) -> Resident:
+        self._set_threads()
         self.make_room(spec.bytes, f"the {spec.kind}")
         # Nothing is registered before load() has returned, so an error leaves no trace.
         module = spec.load(self.device)
@@ -128,6 +137,13 @@ class ModelManager:
         resident = Resident(spec, module, measured)
         self._residents[spec.key] = resident
         return resident
+
+    def _set_threads(self) -> None:
+        if self._threads:
+            import torch
+
+            torch.set_num_threads(self._threads)
+            self._threads = 0
 
     def _candidates(self) -> list[Candidate]:
         return [

@@ -21,6 +21,7 @@ class Stretch:
     """Latent frames [start, stop) between two cuts, decoded as one stream.
 
     The first `given` of them belong to the clip that is continued and make no new video frames.
+    On a ring the first latent frame follows the last one, so it counts in full.
     """
 
     start: int
@@ -28,11 +29,12 @@ class Stretch:
     given: int
     first_frame: int
     spans: tuple[PromptSpan, ...]
+    ring: bool = False
 
     def frame_at(self, latent: int, rule: FrameRule) -> int:
         """The first video frame of latent frame `latent` (absolute) in the finished clip."""
         local = latent - self.start
-        if self.given:
+        if self.given or self.ring:
             return self.first_frame + max(0, local - self.given) * rule.stride
         return self.first_frame + rule.pixel_frames(local)
 
@@ -85,17 +87,18 @@ def make_timeline(
     return timeline
 
 
-def _new_rule(preset: Preset, given: int) -> FrameRule:
+def _new_rule(preset: Preset, in_full: bool) -> FrameRule:
     """The rule for the frames of one stretch: after given frames every latent counts in full."""
     rule = preset.rule
-    return FrameRule(rule.stride, rule.stride) if given else rule
+    return FrameRule(rule.stride, rule.stride) if in_full else rule
 
 
 def _from_length(
     request: Request, preset: Preset, given: int, audio_seconds: float | None
 ) -> Timeline:
     fps = decide_fps(request, preset)
-    rule = _new_rule(preset, given)
+    ring = request.ends == "ring"
+    rule = _new_rule(preset, given > 0 or ring)
     if request.frames is not None:
         wanted, asked = float(request.frames), f"{request.frames} frames"
         frames = rule.nearest(wanted)
@@ -107,16 +110,15 @@ def _from_length(
         wanted, asked = seconds * fps, f"{seconds:g} s at {fps:g} fps"
         frames = rule.nearest(wanted)
     latents = given + rule.latent_frames(frames)
-    notices = () if frames == wanted else (_rounded(asked, preset, frames, fps),)
-    span = PromptSpan(0, latents, request.prompt)
-    return Timeline((Stretch(0, latents, given, 0, (span,)),), frames, notices)
-
-
-def _rounded(asked: str, preset: Preset, frames: int, fps: float) -> str:
-    return (
-        f"{asked}: {preset.id} makes {preset.rule} frames, so the clip has {frames} "
-        f"({frames / fps:.4g} s)."
+    notices = (
+        () if frames == wanted else (_rounded(asked, f"{preset.id} makes {rule}", frames, fps),)
     )
+    span = PromptSpan(0, latents, request.prompt)
+    return Timeline((Stretch(0, latents, given, 0, (span,), ring),), frames, notices)
+
+
+def _rounded(asked: str, makes: str, frames: int, fps: float) -> str:
+    return f"{asked}: {makes} frames, so the clip has {frames} ({frames / fps:.4g} s)."
 
 
 def _from_shots(request: Request, preset: Preset, fps: float, given: int) -> Timeline:
@@ -128,9 +130,10 @@ def _from_shots(request: Request, preset: Preset, fps: float, given: int) -> Tim
         groups[-1].append(index)
     stretches: list[Stretch] = []
     start, first_frame = 0, 0
+    ring = request.ends == "ring"
     for group in groups:
         kept = given if not stretches else 0
-        rule = _new_rule(preset, kept)
+        rule = _new_rule(preset, kept > 0 or ring)
         spans: list[PromptSpan] = []
         at, seconds = start, 0.0
         for index in group:
@@ -140,10 +143,11 @@ def _from_shots(request: Request, preset: Preset, fps: float, given: int) -> Tim
             stop = max(at + 1, start + local)
             spans.append(PromptSpan(at, stop, shot.prompt))
             at = stop
-        stretches.append(Stretch(start, at, kept, first_frame, tuple(spans)))
+        stretches.append(Stretch(start, at, kept, first_frame, tuple(spans), ring))
         first_frame = stretches[-1].frame_at(at, preset.rule)
         start = at
     wanted = sum(shot.seconds for shot in request.shots) * fps
     asked = f"{len(request.shots)} shots of {wanted / fps:g} s at {fps:g} fps"
-    notices = () if wanted == first_frame else (_rounded(asked, preset, first_frame, fps),)
+    makes = f"{preset.id} makes {preset.rule}"
+    notices = () if wanted == first_frame else (_rounded(asked, makes, first_frame, fps),)
     return Timeline(tuple(stretches), first_frame, notices)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from studio.core.errors import Cancelled
+from studio.core.errors import Cancelled, RequestError
 from studio.core.events import Done, Event, Preview, Progress, SegmentDone
 from studio.core.preset import Preset
 from studio.core.request import parse_request
@@ -198,11 +198,6 @@ def test_shots_cut_and_continue(bench: Bench) -> None:
     assert any(w["cut"] for w in done.summary["windows"][1:])
 
 
-def test_a_ring_runs(bench: Bench) -> None:
-    done = bench.run(frames=21, method="position-shift", ends="ring")
-    assert len(frames_of(done.path)) == done.summary["frames"]
-
-
 def test_parts_are_loaded_once_for_all_modes(bench: Bench, models: ModelManager) -> None:
     bench.run(frames=5)
     before = sum(models.loads.values())
@@ -226,3 +221,56 @@ def test_a_preview_is_shown_in_a_long_run(bench: Bench, monkeypatch: pytest.Monk
     assert previews
     with Image.open(previews[-1].path) as shown:
         assert shown.size == (32, 32)
+
+
+def test_a_ring_closes_with_whole_latent_frames(bench: Bench) -> None:
+    # every latent frame of a ring stands for 4 video frames, the first one too
+    done = bench.run(frames=20, method="position-shift", ends="ring")
+    assert len(frames_of(done.path)) == 20
+    assert bench.latents().shape[2] == 5
+
+
+@pytest.mark.parametrize("method", ["overlap-prefix", "position-shift"])
+def test_a_retake_changes_its_window_alone(method: str, bench: Bench) -> None:
+    done = bench.run(frames=29, seed=3, method=method)
+    before, old = frames_of(done.path), bench.latents()
+    windows = done.summary["windows"]
+    renew_work_dir(bench)
+    again = bench.run(
+        frames=29, seed=3, method=method, retake={"clip": done.clip_id, "window": 1, "seed": 9}
+    )
+    after, new = frames_of(again.path), bench.latents()
+    start, count = windows[1]["start_frame"], windows[1]["frames"]
+    same = [i for i in range(29) if np.array_equal(before[i], after[i])]
+    assert same == [i for i in range(29) if not start <= i < start + count]
+    changed = (old != new).flatten(3).any(3).any(1)[0].tolist()
+    assert changed == [start <= 4 * k - 3 < start + count for k in range(8)]
+    assert again.summary["forwards"] == STEPS * 2
+    assert again.summary["windows"][1]["seed"] == 9
+    third = bench.run(
+        frames=29, seed=3, method=method, retake={"clip": again.clip_id, "window": 0, "seed": 4}
+    )
+    assert [w["seed"] for w in third.summary["windows"]][:2] == [4, 9]
+
+
+def test_a_clip_is_continued_and_stays_in_front(bench: Bench) -> None:
+    done = bench.run(frames=9, seed=1)
+    before = frames_of(done.path)
+    renew_work_dir(bench)
+    for method in ("overlap-prefix", "position-shift"):
+        longer = bench.run(frames=12, seed=2, continue_from=done.clip_id, method=method)
+        after = frames_of(longer.path)
+        assert np.array_equal(after[:9], before)
+        assert len(after) == 9 + 12 == longer.summary["frames"]
+        assert longer.summary["windows"][0]["start_frame"] == 9
+
+
+def test_a_clip_that_is_too_short_is_not_continued(bench: Bench) -> None:
+    done = bench.run(frames=1, seed=1)
+    with pytest.raises(RequestError, match="at least 5 frames"):
+        bench.run(frames=8, continue_from=done.clip_id, overlap_frames=2)
+
+
+def renew_work_dir(bench: Bench) -> None:
+    shutil.rmtree(bench.context.work_dir)
+    bench.context.work_dir.mkdir()

@@ -1,0 +1,140 @@
+"""What a request reads from files: pictures, sounds, and the clip that it continues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from studio.core.errors import MediaError, RequestError
+from studio.core.plan import Plan
+from studio.core.request import Fit, Request
+
+if TYPE_CHECKING:
+    import torch
+
+    from studio.models.family import Family, Frames
+    from studio.models.manager import ModelManager
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Continued:
+    """The clip that goes on: where it is, and its end as the model sees it."""
+
+    path: Path
+    frames: int
+    tail: Frames
+    """Its last frames [n, H, W, 3], fitted to the plan."""
+    latents: torch.Tensor
+    """Those frames encoded [1, C, t, h, w]; the last ones are the first window's prefix."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the request reads from files, ready for the model."""
+
+    image: Frames | None = None
+    last_image: Frames | None = None
+    audio: tuple[Path, ...] = ()
+    continued: Continued | None = None
+
+    @property
+    def pictures(self) -> tuple[Frames, ...]:
+        """The pictures that are there, first one first."""
+        return tuple(p for p in (self.image, self.last_image) if p is not None)
+
+    def given(self, count: int) -> torch.Tensor | None:
+        """The last `count` latents of the clip that is continued; None without."""
+        return None if self.continued is None else self.continued.latents[:, :, -count:]
+
+
+def read_inputs(request: Request, plan: Plan, say: Say) -> Inputs:
+    """The request's pictures and sounds, fitted to the plan; `say` hears what was decided.
+
+    Raises:
+        MediaError: if one cannot be read.
+    """
+    audio = tuple(Path(name) for name in getattr(request, "audio", ()))
+    first, last = (_picture(request, name, plan, say) for name in ("image", "last_image"))
+    return Inputs(image=first, last_image=last, audio=audio)
+
+
+def _picture(request: Request, name: str, plan: Plan, say: Say) -> Frames | None:
+    from studio.media.images import fit_image, open_image
+
+    path = getattr(request, name, None)
+    if path is None:
+        return None
+    picture = open_image(path)
+    for notice in picture.notices:
+        say(notice)
+    fit: Fit = getattr(request, "fit", "crop")
+    return fit_image(picture.pixels, plan.width, plan.height, fit)
+
+
+def audio_seconds(request: Request) -> float | None:
+    """Length of the longest track; None without sound."""
+    names = getattr(request, "audio", ())
+    if not names:
+        return None
+    from studio.media.audio import load_sound
+
+    return max(load_sound(name).seconds for name in names)
+
+
+def find_clip(name: str, outputs_dir: Path) -> Path:
+    """The video that `name` means: a path, or the id of a clip in the library.
+
+    Raises:
+        MediaError: if there is neither.
+    """
+    from studio.library.clip import ID
+    from studio.library.library import Library
+
+    path = Path(name)
+    if path.is_file():
+        return path
+    if ID.fullmatch(name):
+        return Library(outputs_dir).get(name).path
+    raise MediaError(f"there is no clip {name!r}; give a file, or a clip's id from the gallery")
+
+
+def continue_clip(
+    path: Path, plan: Plan, family: Family, models: ModelManager, say: Say
+) -> Continued:
+    """The end of the clip at `path`, encoded with frames in front that warm the encoder.
+
+    Raises:
+        MediaError: if it cannot be read.
+        RequestError: if it is too short to be continued.
+    """
+    from studio.media.decode import probe, read_frames
+    from studio.media.images import fit_image
+    from studio.stitching.overlap_prefix import tail_frames
+
+    rule = family.preset.rule
+    count = plan.given_frames
+    total = sum(1 for _ in read_frames(path))
+    least = rule.pixel_frames(count)
+    if total < least:
+        raise RequestError(
+            f"a clip that is continued with an overlap of {count} has at least {least} frames "
+            f"(got {total}); choose a longer clip or a smaller overlap"
+        )
+    wanted = min(total, tail_frames("reencode-warm", count, rule))
+    wanted = rule.pixel_frames(1 + (wanted - rule.first) // rule.stride)
+    frames = list(read_frames(path, total - wanted, wanted))
+    info = probe(path)
+    if (info.width, info.height) != (plan.width, plan.height):
+        say(
+            f"the clip is {info.width}x{info.height}: it is cropped and scaled to "
+            f"{plan.width}x{plan.height} to be continued"
+        )
+        frames = [fit_image(frame, plan.width, plan.height) for frame in frames]
+    tail = np.stack(frames)
+    return Continued(path, total, tail, family.encode_frames(models, tail))
