@@ -1,0 +1,58 @@
+"""`presets`, `inspect` and `rewrite`: look without making anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from studio.commands.common import AsJson, DataDir, guarded, open_settings, say, show
+from studio.core.preset import find_preset
+from studio.core.request import dump_request
+from studio.jobs.context import all_presets
+
+ClipFile = Annotated[Path, typer.Argument(help="A clip (.mp4), or the JSON file beside it.")]
+
+
+@guarded
+def presets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """The models that can be asked for."""
+    found = all_presets(open_settings(data_dir))
+    text = "\n".join(f"{p.id:<24} {', '.join(p.modes):<24} {p.title}" for p in found.values())
+    show([p.model_dump(mode="json") for p in found.values()], text, as_json=as_json)
+
+
+@guarded
+def inspect(clip: ClipFile, as_json: AsJson = False) -> None:
+    """The request and the seeds that a clip was made with."""
+    from studio.media.metadata import read_metadata
+
+    found = read_metadata(clip)
+    request = dump_request(found.request)
+    for notice in found.notices:
+        say(notice)
+    value = {"source": found.source, "request": request, "summary": found.summary}
+    usual = type(found.request).model_fields
+    lines = [f"{k}: {v}" for k, v in request.items() if k == "seed" or v != usual[k].default]
+    show(value, "\n".join(lines), as_json=as_json)
+
+
+@guarded
+def rewrite(
+    idea: Annotated[str, typer.Argument(help="What should be seen, in any words.")],
+    mode: Annotated[
+        Literal["normal", "director"], typer.Option(help="One prompt, or a shot list.")
+    ] = "normal",
+    preset: Annotated[str, typer.Option(help="The model it is for.")] = "pocket",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn an idea into a prompt or a shot list in the words that a model knows."""
+    from studio.director.rewrite import rewrite as write
+
+    settings = open_settings(data_dir)
+    result = write(idea, mode, find_preset(all_presets(settings), preset))
+    for note in result.notes:
+        say(note)
+    show(result.model_dump(mode="json"), result.text, as_json=as_json)
