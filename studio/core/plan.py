@@ -87,7 +87,9 @@ class Plan:
     prompts: tuple[PromptSpan, ...] = ()
     """Which prompt rules which latent frames: no gaps, no overlaps."""
     given_frames: int = 0
-    """Latent frames [0, given_frames) that come from the clip being continued; not in `frames`."""
+    """Latent frames [0, given_frames) that come from the clip being continued; not in `frames`.
+    The decoder is warmed with them (on a ring: with the clip's end), so that the first new latent
+    frame stands for the rule's `stride` video frames like every other."""
     negative_prompt: str = ""
     notices: tuple[str, ...] = ()
     """What was rounded, padded or locked, each a sentence."""

@@ -51,26 +51,30 @@ def layout_of(plan: Plan, rule: FrameRule, source_frames: int = 0) -> Layout:
     return _layout(plan.method, plan.ends == "ring", rows, rule, source_frames)
 
 
-def layout_of_summary(summary: Mapping[str, Any], rule: FrameRule, *, ring: bool = False) -> Layout:
+def layout_of_summary(
+    summary: Mapping[str, Any], rule: FrameRule, *, ring: bool = False, source_frames: int = 0
+) -> Layout:
     """The same from a clip's stored summary (`method`, and `windows` with `start_frame`, `frames`,
     `cut`).
     """
     rows = [(w["start_frame"], w["frames"], w.get("cut", False)) for w in summary["windows"]]
-    return _layout(str(summary.get("method", "single")), ring, rows, rule, 0)
+    return _layout(str(summary.get("method", "single")), ring, rows, rule, source_frames)
 
 
 def _layout(
     method: str, ring: bool, rows: list[tuple[int, int, bool]], rule: FrameRule, source: int
 ) -> Layout:
-    rows = [row for row in rows if row[1] > 0]
-    cuts = {start + source for start, _, cut in rows if cut and start + source > 0}
-    total = sum(frames for _, frames, _ in rows)
-    starts = sorted({start + source for start, _, _ in rows} | ({0} if source else set()))
-    edges = [0, *sorted(cuts), total + source]
+    """`rows` are (first frame, frames, cut) of the windows, without the `source` frames ahead."""
+    rows = [(start + source, frames, cut) for start, frames, cut in rows if frames > 0]
+    cuts = sorted(start for start, _, cut in rows if cut and start > 0)
+    starts = {start for start, _, _ in rows} | {0}
+    total = source + sum(frames for _, frames, _ in rows)
     latents: list[int] = []
-    for begin, end in pairwise(edges):
-        latents += [begin, *range(begin + rule.first, end, rule.stride)]
-    return Layout(method, ring, tuple(starts), tuple(latents), tuple(sorted(cuts)))
+    for begin, end in pairwise([source, *cuts, total]):
+        warm = begin == source and (ring or source > 0)
+        first = rule.stride if warm else rule.first
+        latents += [begin, *range(begin + first, end, rule.stride)]
+    return Layout(method, ring, tuple(sorted(starts)), tuple(latents), tuple(cuts))
 
 
 class Meter:

@@ -109,6 +109,8 @@ def _from_length(
         seconds = request.seconds if request.seconds is not None else preset.defaults.seconds
         wanted, asked = seconds * fps, f"{seconds:g} s at {fps:g} fps"
         frames = rule.nearest(wanted)
+    if ring and preset.long.full_windows:
+        frames = max(frames, preset.long.window_frames * rule.stride)
     latents = given + rule.latent_frames(frames)
     notices = (
         () if frames == wanted else (_rounded(asked, f"{preset.id} makes {rule}", frames, fps),)

@@ -110,6 +110,15 @@ def test_a_cut_on_purpose_is_no_seam() -> None:
     assert measure(clip, where)["seam_ratio"] < 1.15
 
 
+def test_latents_of_a_ring_and_of_a_continued_clip_are_four_frames_each() -> None:
+    windows = [{"start_frame": 0, "frames": 28, "cut": True}]
+    ring = layout_of_summary({"method": "position-shift", "windows": windows}, RULE, ring=True)
+    assert ring.latent_starts == (0, 4, 8, 12, 16, 20, 24)
+    windows = [{"start_frame": 0, "frames": 8, "cut": False}]
+    after = layout_of_summary({"method": "single", "windows": windows}, RULE, source_frames=30)
+    assert (after.joins, after.latent_starts) == ((30,), (30, 34))
+
+
 def test_colour_drift_is_the_slope_of_the_windows_colour() -> None:
     """Grey that brightens by 0.02 L a frame drifts 2 LAB units in 100 frames."""
     means = np.zeros((200, 3))

@@ -183,7 +183,7 @@ def test_every_length_and_overlap_is_covered_exactly(mode: str, full: bool) -> N
 
 def test_forwards_of_both_methods() -> None:
     ring = plan(seconds=20, method="position-shift", ends="ring")
-    assert ring.forwards == 9 * 20 * 2  # ceil(63 / 7) windows
+    assert ring.forwards == 9 * 20 * 2  # 248 frames are 62 latents: ceil(62 / 7) windows
     clamped = plan(seconds=20, method="position-shift")
     assert ring.forwards <= clamped.forwards <= 10 * 20 * 2
     assert clamped.forwards == 2 * sum(len(step_windows(clamped, i)) for i in range(20))
@@ -385,10 +385,22 @@ def test_refusals_say_rule_value_and_remedy(request_: dict, changes: dict, words
 
 
 def test_the_ring_of_a_short_clip_is_one_turning_window() -> None:
+    """All latents of a loop stand for 4 frames; a model of full windows makes at least 7."""
     made = plan(ends="ring")
-    assert made.method == "position-shift"
+    assert (made.method, made.frames, made.latent_frames) == ("position-shift", 28, 7)
     assert made.forwards == 1 * 20 * 2
     assert {len(step_windows(made, i)) for i in range(20)} == {1}
+    assert plan(preset(long={"full_windows": False}), ends="ring").latent_frames == 6
+
+
+def test_the_ring_covers_every_length() -> None:
+    for frames in range(1, 300, 3):
+        made = plan(ends="ring", frames=frames)
+        assert made.frames == 4 * made.latent_frames
+        check_output(made)
+    made = plan(prompt="", ends="ring", **shots(("one", 3.0), ("two", 3.0)))
+    check_output(made)
+    assert made.frames == 76  # 75 rounds to 19 latents of 4
 
 
 def test_sizes_complete_each_other() -> None:
