@@ -45,6 +45,10 @@ def finish(setting: Setting, ctx: RunContext, clip_id: str) -> Done:
         frames = concat_segments([*front, *paths], path, tags, _sound(setting))
         assert frames == summary["frames"], f"{frames} frames, {summary['frames']} in the plan"
         keep_parts(ctx.outputs_dir, setting.store.folder, setting.request, plan, source)
+    with reporter.timed("measuring"):
+        summary["quality"] = measured(setting, path)
+    for warning in summary["quality"]["warnings"]:
+        reporter.notice(warning)
     summary["timings"] = reporter.summary()
     if ctx.out is None:
         library.publish(clip_id, sidecar(setting.request, plan, summary))
@@ -85,6 +89,21 @@ def summarise(setting: Setting, path: Path) -> dict[str, Any]:
         "notices": list(plan.notices),
         "quality": {},
     }
+
+
+def measured(setting: Setting, path: Path) -> dict[str, Any]:
+    """Seams, drift and end frames of the clip as it can be seen."""
+    from studio.media.decode import read_frames
+    from studio.quality.measure import layout_of, measure
+
+    inputs, rule = setting.inputs, setting.family.preset.rule
+    front = 0 if inputs.continued is None else inputs.continued.frames
+    return measure(
+        read_frames(path),
+        layout_of(setting.plan, rule, front),
+        first_image=inputs.image,
+        last_image=inputs.last_image,
+    )
 
 
 def front_of(setting: Setting) -> Path | None:
