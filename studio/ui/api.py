@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -14,6 +14,7 @@ from studio.core.request import parse_request
 from studio.ui.engine import Engine
 
 OWNER = "api"
+T = TypeVar("T")
 
 
 def public_api(engine: Engine) -> list[Callable[..., Any]]:
@@ -81,7 +82,7 @@ def _model(preset: Preset) -> dict[str, Any]:
     }
 
 
-def _spoken(work: Callable[[], Any]) -> Any:
+def _spoken(work: Callable[[], T]) -> T:
     """What `work` gives; its errors as sentences that clients see."""
     try:
         return work()

@@ -40,7 +40,12 @@ class Form:
 
     def values(self, data: Mapping[Component, Any]) -> dict[str, Any]:
         """What a handler got, by name."""
-        return {name: data[part] for name, part in self.parts.items()}
+        return {name: picture_path(data[part]) for name, part in self.parts.items()}
+
+
+def picture_path(value: Any) -> Any:
+    """The path in a file that a browser names; other values as they are."""
+    return value.get("path") if isinstance(value, dict) else value
 
 
 def request_data(t: Texts, kind: Mode, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,8 +194,8 @@ def _numbers(t: Texts, kind: Mode, preset: Preset) -> tuple[dict[str, Component]
             1, preset.limits.max_steps, value=d.num_inference_steps, step=1, label=t("steps")
         )
         guidance = gr.Slider(0, 15, value=d.guidance_scale, step=0.1, label=t("guidance"))
-    parts = {"seconds": seconds, "seed": seed, "lock": lock, "steps": steps, "guidance": guidance}
-    return parts, dice
+    parts: dict[str, Component] = {"seconds": seconds, "seed": seed, "lock": lock}
+    return {**parts, "steps": steps, "guidance": guidance}, dice
 
 
 def _advanced(t: Texts, preset: Preset) -> dict[str, Component]:
@@ -270,12 +275,8 @@ def _fits(part: Component, value: object) -> bool:
         allowed = [choice[1] for choice in part.choices or []]
         return isinstance(value, str) and value in allowed
     if isinstance(part, gr.Slider | gr.Number):
+        low = part.minimum if part.minimum is not None else -math.inf
+        high = part.maximum if part.maximum is not None else math.inf
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        low, high = getattr(part, "minimum", None), getattr(part, "maximum", None)
-        return (
-            number
-            and math.isfinite(value)
-            and (low is None or value >= low)
-            and (high is None or value <= high)
-        )
+        return number and math.isfinite(value) and low <= value <= high  # type: ignore[arg-type,operator]
     return False

@@ -86,6 +86,8 @@ def _queue_jobs(jobs: list[Job]) -> list[Job]:
         for job in jobs
         if not job.ended or (job.state != "done" and (job.finished or job.created) > since)
     ]
+    order = {"running": 0, "queued": 1}
+    wanted.sort(key=lambda job: (order.get(job.state, 2), job.seq if not job.ended else -job.seq))
     return wanted[:QUEUE_LENGTH]
 
 

@@ -24,8 +24,8 @@ FITS = ("crop", "pad", "stretch")
 
 
 def picture(t: Texts, name: str, kind: str) -> gr.Image:
-    """A place for one picture: dropped, pasted or chosen. It is not decoded before we check it."""
-    place = gr.Image(
+    """A place for one picture: dropped, pasted or chosen."""
+    return gr.Image(
         label=t(name),
         type="filepath",
         image_mode=None,
@@ -37,13 +37,6 @@ def picture(t: Texts, name: str, kind: str) -> gr.Image:
         elem_classes="vs-picture",
         min_width=150,
     )
-    setattr(place, "preprocess", _only_path)  # noqa: B010  # Gradio's own would open any file
-    return place
-
-
-def _only_path(payload: Any) -> str | None:
-    path = getattr(payload, "path", None)
-    return str(path) if path else None
 
 
 def fit_choice(t: Texts, kind: str) -> gr.Radio:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from functools import cache
+
 from studio.jobs.records import Job
 from studio.library.clip import Clip
 from studio.ui.links import Links
@@ -14,7 +17,7 @@ from studio.ui.markup import (
     number,
     shorten,
 )
-from studio.ui.texts import Texts
+from studio.ui.texts import ASSETS, Texts
 
 EXAMPLES = 3
 """Keys example.0 ... of the words."""
@@ -22,15 +25,27 @@ EXAMPLES = 3
 
 def empty_stage(t: Texts) -> str:
     """Before anything was made: what this is and one click to begin."""
-    tries = "".join(
-        button("example", "t2v", str(i), t(f"example.{i}"), look="vs-example", mark="play")
-        for i in range(EXAMPLES)
-    )
+    tries = "".join(_example(t, i) for i in range(EXAMPLES))
     return (
         f'<section class="vs-stage vs-empty" data-state="empty" data-title="">'
         f'<div class="vs-screen">{icon("film")}<h2>{esc(t("stage.empty"))}</h2>'
         f"<p>{esc(t('stage.empty.hint'))}</p><div class='vs-examples'>{tries}</div></div></section>"
     )
+
+
+def _example(t: Texts, number: int) -> str:
+    prompt = esc(t(f"example.{number}"))
+    return (
+        f'<button type="button" class="vs-button vs-example" data-event="example" data-do="t2v" '
+        f'data-id="{number}"><img alt="" src="{_thumbnail(number)}"><span>{prompt}</span></button>'
+    )
+
+
+@cache
+def _thumbnail(number: int) -> str:
+    """The example's picture, inside the page: it is smaller than a request for it."""
+    data = (ASSETS / "examples" / f"{number}.webp").read_bytes()
+    return f"data:image/webp;base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def job_stage(t: Texts, links: Links, job: Job, *, ahead: int = 0, held: str = "") -> str:

@@ -11,7 +11,7 @@ from studio.ui.texts import Texts
 
 
 def queue_panel(t: Texts, jobs: Sequence[Job], ahead: Mapping[str, int], held: str = "") -> str:
-    """The jobs, newest first; nothing at all when there are none."""
+    """The jobs in their given order; nothing at all when there are none."""
     if not jobs:
         return ""
     rows = "".join(_row(t, job, ahead.get(job.id, 0)) for job in jobs)

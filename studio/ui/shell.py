@@ -29,7 +29,7 @@ from studio.ui.routes import own_routes
 from studio.ui.tab import find_tabs
 from studio.ui.texts import ASSETS, Texts, texts
 from studio.ui.theme import theme
-from studio.ui.wire import QUIET, Panels
+from studio.ui.wire import QUIET, RAW, Panels
 
 STORAGE_SECRET = "video-studio"  # not secret: Gradio sends it to every browser
 KEPT_S = 2 * 24 * 3600
@@ -78,7 +78,9 @@ def build_page(engine: Engine) -> gr.Blocks:
         )
         _wire(demo, engine, forms, panels)
         for endpoint in public_api(engine):
-            gr.api(endpoint, api_name=endpoint.__name__, queue=False)
+            gr.api(  # type: ignore[attr-defined]
+                endpoint, api_name=endpoint.__name__, queue=False
+            )
     demo.queue(default_concurrency_limit=8, max_size=128)
     return demo
 
@@ -143,7 +145,7 @@ def _wire_examples(engine: Engine, form: Form, panels: Panels) -> None:
         example,
         {*form.inputs, panels.owner, panels.page},
         [*panels.all(), panels.modes, form.error, *parts],
-        **QUIET,
+        **RAW,
     )
 
 
@@ -151,7 +153,7 @@ def _restore(demo: gr.Blocks, engine: Engine, form: Form, draft: gr.BrowserState
     parts = [*form.parts.values(), form.error]
     restored = demo.load(lambda kept: wire.restore_draft(engine, form, kept), draft, parts, **QUIET)
     # Changed parts plan by themselves; a form without a draft still needs its first plan.
-    restored.then(lambda data: wire.plan_text(engine, form, data), form.inputs, form.plan, **QUIET)
+    restored.then(lambda data: wire.plan_text(engine, form, data), form.inputs, form.plan, **RAW)
 
 
 def _header(t: Texts) -> str:

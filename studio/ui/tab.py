@@ -17,7 +17,10 @@ from studio.ui.engine import Engine
 from studio.ui.form import Form, request_data
 from studio.ui.pictures import fit_view
 from studio.ui.plan_view import plan_error
-from studio.ui.wire import QUIET
+from studio.ui.texts import ASSETS
+from studio.ui.wire import RAW
+
+EXAMPLES = ASSETS / "examples"
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,26 @@ def show_fit(engine: Engine, form: Form, view: gr.HTML) -> None:
         lambda data: fit_text(engine, form, data),
         form.inputs,
         view,
-        **{**QUIET, "trigger_mode": "always_last"},
+        **{**RAW, "trigger_mode": "always_last"},
     )
+
+
+def offer_example(engine: Engine, form: Form, button: gr.Button, files: Mapping[str, str]) -> None:
+    """Let `button` fill the form with drawn pictures and a prompt that goes with them."""
+    values = {"prompt": engine.t(f"example.{form.kind}")}
+
+    def fill() -> dict[Component, Any]:
+        drawn = {name: str(engine.lend(EXAMPLES / file)) for name, file in files.items()}
+        return {form.parts[name]: value for name, value in {**values, **drawn}.items()}
+
+    button.click(fill, None, [form.parts[name] for name in (*values, *files)], **RAW)
 
 
 def fit_text(engine: Engine, form: Form, data: Mapping[Component, Any]) -> str:
     """The form's pictures at the size that the plan decides."""
     values = form.values(data)
     paths = [values[name] for name in ("image", "last_image") if name in values]
-    blank = {name: "-" for name in ("image", "last_image") if name in values}
+    blank: dict[str, Any] = {name: "-" for name in ("image", "last_image") if name in values}
     try:
         plan = engine.plan(parse_request(request_data(engine.t, form.kind, {**values, **blank})))
     except StudioError as error:

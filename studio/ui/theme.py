@@ -57,7 +57,7 @@ def _grounds() -> dict[str, str]:
         "block_border_width": "0px",
         "block_title_border_width": "0px",
         "block_label_border_width": "0px",
-        "color_accent": LIGHT.accent,
+        "color_accent": "var(--vs-accent)",
         "layout_gap": "14px",
     }
 

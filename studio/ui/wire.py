@@ -35,7 +35,13 @@ QUIET: dict[str, Any] = {
     "api_visibility": "private",
 }
 """How every event of the page is listened to: at once, without a spinner, not an API."""
+RAW: dict[str, Any] = {**QUIET, "preprocess": False}
+"""Forms are read as they were sent: the request judges the values, and pictures are opened only
+under our limits (Gradio's own preprocessing would open any file)."""
 EXAMPLE_SEED = "1"
+MAX_POSITION_S = 36_000.0
+Updates = dict[Any, Any]
+"""New values by component; parts that are not in it stay."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,11 @@ class Panels:
         return [self.owner, *self.live]
 
 
-def paint(engine: Engine, panels: Panels, owner: str, page: Page) -> dict[Component, Any]:
+def paint(engine: Engine, panels: Panels, owner: str, page: Page) -> Updates:
     """Updates for the parts that changed since `page` was painted, and the page's new memory."""
     fresh, changed = look(engine, owner, page)
     targets = dict(zip(PARTS, panels.live[1:], strict=True))
-    updates: dict[Component, Any] = {panels.page: fresh} if fresh is not page else {}
+    updates: Updates = {panels.page: fresh} if fresh is not page else {}
     for name, text in changed.items():
         updates[targets[name]] = gr.Timer(value=float(text)) if name == "pace" else text
     return updates
@@ -83,7 +89,7 @@ def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
         lambda data: generate(engine, form, panels, data),
         {*form.inputs, panels.owner, panels.page},
         outputs,
-        **{**QUIET, "trigger_mode": "once"},
+        **{**RAW, "trigger_mode": "once"},
     )
     form.dice.click(
         lambda: [new_seed(), True], None, [form.parts["seed"], form.parts["lock"]], **QUIET
@@ -101,13 +107,11 @@ def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
         lambda data: plan_text(engine, form, data),
         form.inputs,
         form.plan,
-        **{**QUIET, "trigger_mode": "always_last"},
+        **{**RAW, "trigger_mode": "always_last"},
     )
 
 
-def generate(
-    engine: Engine, form: Form, panels: Panels, data: Mapping[Component, Any]
-) -> dict[Component, Any]:
+def generate(engine: Engine, form: Form, panels: Panels, data: Mapping[Component, Any]) -> Updates:
     """Queue what the form says; a sentence beside the button when it cannot be."""
     values = form.values(data)
     if not values["lock"]:
@@ -138,15 +142,13 @@ def plan_text(engine: Engine, form: Form, data: Mapping[Component, Any]) -> str:
         return plan_error(str(error))
 
 
-def poll(engine: Engine, panels: Panels, owner: object, page: Page) -> dict[Component, Any]:
+def poll(engine: Engine, panels: Panels, owner: object, page: Page) -> Updates:
     """What changed since the last look; gr.skip() when nothing did."""
     updates = paint(engine, panels, engine.owner(owner), page)
     return updates or {panels.stage: gr.skip()}
 
 
-def arrive(
-    engine: Engine, panels: Panels, owner: object, request: gr.Request
-) -> dict[Component, Any]:
+def arrive(engine: Engine, panels: Panels, owner: object, request: gr.Request) -> Updates:
     """A page was opened: find the visitor's jobs again; `/?job=ID` puts that job on the stage."""
     known = engine.owner(owner)
     wanted = str(dict(request.query_params).get("job", ""))[:80]
@@ -156,7 +158,7 @@ def arrive(
 
 def pressed(
     engine: Engine, panels: Panels, owner: object, page: Page, event: gr.EventData
-) -> dict[Component, Any]:
+) -> Updates:
     """A button of a panel; what cannot be done is said as a warning."""
     known, said = engine.owner(owner), _said(event)
     try:
@@ -168,7 +170,7 @@ def pressed(
 
 def reuse(
     engine: Engine, forms: Mapping[str, Form], panels: Panels, owner: object, event: gr.EventData
-) -> dict[Component, Any]:
+) -> Updates:
     """Put a clip's settings into the form that made it."""
     try:
         clip = engine.clip(_said(event)["id"], engine.owner(owner))
@@ -188,7 +190,7 @@ def reuse(
 
 def use_frame(
     engine: Engine, forms: Mapping[str, Form], panels: Panels, owner: object, event: gr.EventData
-) -> dict[Component, Any]:
+) -> Updates:
     """Put a frame of a clip into the form as the first or the last picture."""
     said = _said(event)
     last = said["do"] == "last"
@@ -210,31 +212,35 @@ def try_example(
     panels: Panels,
     data: Mapping[Component, Any],
     event: gr.EventData,
-) -> dict[Component, Any]:
+) -> Updates:
     """One click: the example's prompt goes into the form and is made."""
     number = _said(event)["id"]
     prompt = engine.t.words.get(f"example.{number}", engine.t("example.0"))
-    filled = {form.parts["prompt"]: prompt, form.parts["seed"]: EXAMPLE_SEED}
-    filled[form.parts["lock"]] = True
+    values = {"prompt": prompt, "seed": EXAMPLE_SEED, "lock": True}
+    filled: Updates = {form.parts[name]: value for name, value in values.items()}
     made = generate(engine, form, panels, {**data, **filled})
     return {panels.modes: gr.Tabs(selected=form.kind), **filled, **made}
 
 
 def keep_draft(form: Form, draft: gr.BrowserState) -> None:
-    """Store the form in the browser whenever a person changes it; no request is made."""
+    """Store the form in the browser whenever a person changes it, which also takes back an error.
+
+    No request is made.
+    """
     names = list(form.parts)
-    script = f"(...v) => [Object.fromEntries({json.dumps(names)}.map((name, i) => [name, v[i]]))]"
+    named = f"Object.fromEntries({json.dumps(names)}.map((name, i) => [name, v[i]]))"
+    script = f"(...v) => [{named}, '']"
     events: list[Callable[..., Any]] = []
     for part in form.parts.values():
         for name in ("input", "upload", "clear"):
             if isinstance(part, gr.Image) == (name != "input") and hasattr(part, name):
                 events.append(getattr(part, name))
-    gr.on(events, None, list(form.parts.values()), draft, js=script, **QUIET)
+    gr.on(events, None, list(form.parts.values()), [draft, form.error], js=script, **QUIET)
 
 
-def restore_draft(engine: Engine, form: Form, draft: object) -> dict[Component, Any]:
+def restore_draft(engine: Engine, form: Form, draft: object) -> Updates:
     """A form as it was left, as far as what the browser kept makes sense."""
-    updates: dict[Component, Any] = {
+    updates: Updates = {
         form.parts[name]: value for name, value in usable_draft(draft, form.parts).items()
     }
     for name in ("image", "last_image"):
@@ -252,10 +258,10 @@ def _said(event: gr.EventData) -> dict[str, Any]:
     data = getattr(event, "_data", None)
     data = data if isinstance(data, dict) else {}
     at = data.get("at")
-    usable = isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at)
+    number = float(at) if isinstance(at, int | float) and not isinstance(at, bool) else -1.0
     return {
         "do": str(data.get("do", ""))[:40],
         "id": str(data.get("id", ""))[:80],
         "mode": str(data.get("mode", ""))[:10],
-        "at": float(at) if usable and 0 <= at < 36_000 else None,
+        "at": number if math.isfinite(number) and 0 <= number < MAX_POSITION_S else None,
     }

@@ -4,11 +4,10 @@ element.addEventListener('click', (click) => {
   if (!button || !element.contains(button)) return;
   const card = button.closest('[data-clip]');
   const video = card && card.querySelector('video[controls]');
-  const mode = document.querySelector('#modes button[role="tab"][aria-selected="true"]');
   trigger(button.dataset.event, {
     do: button.dataset.do,
     id: button.dataset.id,
     at: video && video.paused && video.currentTime > 0 ? video.currentTime : null,
-    mode: mode ? window.studioMode(mode) : '',
+    mode: window.studioMode(),
   });
 });

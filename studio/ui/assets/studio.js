@@ -19,11 +19,10 @@
   const visible = (selector) =>
     [...document.querySelectorAll(selector)].find((found) => found.offsetParent !== null);
 
-  // The panel of the chosen tab holds components whose ids begin with the mode.
-  window.studioMode = (tab) => {
-    const panel = document.getElementById(tab.getAttribute('aria-controls') || '');
-    const part = (panel || document).querySelector('[id$="-generate"]');
-    return part ? part.id.replace('-generate', '') : '';
+  // The mode whose Generate button is seen.
+  window.studioMode = () => {
+    const button = visible('button[id$="-generate"]');
+    return button ? button.id.replace('-generate', '') : '';
   };
 
   document.addEventListener('keydown', (key) => {
@@ -33,8 +32,17 @@
     }
   });
 
+  // On a phone the stage is below the form: after Generate it comes into view.
+  const followStage = () => {
+    const stage = document.getElementById('stage');
+    if (stage && matchMedia('(max-width: 760px)').matches) {
+      setTimeout(() => stage.scrollIntoView({ behavior: 'smooth', block: 'start' }), 600);
+    }
+  };
+
   document.addEventListener('click', (click) => {
     if (click.target.closest('[data-theme-switch]')) switchTheme();
+    if (click.target.closest('button[id$="-generate"]')) followStage();
   });
 
   const hover = (event, play) => {

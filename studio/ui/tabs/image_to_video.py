@@ -7,7 +7,7 @@ import gradio as gr
 from studio.ui.engine import Engine
 from studio.ui.form import Form, build_form
 from studio.ui.pictures import fit_choice, picture
-from studio.ui.tab import Tab, show_fit
+from studio.ui.tab import Tab, offer_example, show_fit
 
 
 def build(engine: Engine) -> Form:
@@ -17,8 +17,10 @@ def build(engine: Engine) -> Form:
         with gr.Column(min_width=150):
             view = gr.HTML("", elem_id="i2v-fit-view")
             fit = fit_choice(engine.t, "i2v")
+            example = gr.Button(engine.t("example.use"), size="sm", elem_classes="vs-quiet")
     form = build_form(engine, "i2v", {"image": image, "fit": fit})
     show_fit(engine, form, view)
+    offer_example(engine, form, example, {"image": "star.png"})
     return form
 
 
