@@ -6,10 +6,11 @@ The exit status is 0 when all went well, 2 for a bad request, 1 for a failure.
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import typer
 
-from studio.commands import look, make, queue
+from studio.commands import bench, doctor, look, make, queue, weights
 from studio.commands.common import explain_crash
 
 app = typer.Typer(
@@ -21,12 +22,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(make.generate)
+app.command()(make.retake)
 app.command()(make.compare)
 app.command()(make.plan)
 app.command()(look.presets)
 app.command()(look.inspect)
+app.command()(look.quality)
 app.command()(look.rewrite)
+app.command()(doctor.doctor)
 app.add_typer(queue.app, name="jobs")
+app.add_typer(weights.app, name="models")
+app.add_typer(bench.app, name="bench")
+
+
+@app.command(
+    add_help_option=False,
+    hidden=find_spec("studio.pocket.commands") is None,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def pocket(context: typer.Context) -> None:
+    """Train, evaluate and look at the embedded model."""
+    # Training code needs torch, which no other command should wait for.
+    from studio.pocket.commands import app as group
+
+    typer.main.get_command(group)(args=context.args, prog_name="python -m studio pocket")
 
 
 def main() -> None:

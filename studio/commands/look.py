@@ -1,16 +1,20 @@
-"""`presets`, `inspect` and `rewrite`: look without making anything."""
+"""`presets`, `inspect`, `quality` and `rewrite`: look without making anything."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from studio.commands.common import AsJson, DataDir, guarded, open_settings, say, show
+from studio.core.errors import MediaError, PresetError
 from studio.core.preset import find_preset
 from studio.core.request import dump_request
 from studio.jobs.context import all_presets
+
+if TYPE_CHECKING:
+    from studio.quality.measure import Layout
 
 ClipFile = Annotated[Path, typer.Argument(help="A clip (.mp4), or the JSON file beside it.")]
 
@@ -36,6 +40,56 @@ def inspect(clip: ClipFile, as_json: AsJson = False) -> None:
     usual = type(found.request).model_fields
     lines = [f"{k}: {v}" for k, v in request.items() if k == "seed" or v != usual[k].default]
     show(value, "\n".join(lines), as_json=as_json)
+
+
+@guarded
+def quality(
+    clip: ClipFile,
+    first_image: Annotated[
+        Path | None, typer.Option(help="The picture that the clip should begin with.")
+    ] = None,
+    last_image: Annotated[
+        Path | None, typer.Option(help="The picture that the clip should end with.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """How well a clip's windows join, whether colours drift, how near its ends are."""
+    from studio.media.decode import probe, read_frames
+    from studio.media.images import fit_image, load_image
+    from studio.quality.measure import measure
+
+    about = probe(clip)
+    layout = _layout(clip, about.frames, data_dir)
+
+    def fitted(path: Path | None) -> Any:
+        return None if path is None else fit_image(load_image(path), about.width, about.height)
+
+    found = measure(
+        read_frames(clip),
+        layout,
+        first_image=fitted(first_image),
+        last_image=fitted(last_image),
+    )
+    lines = [f"{k}: {v}" for k, v in found.items() if v is not None and k not in ("motion",)]
+    show(found, "\n".join(lines), as_json=as_json)
+
+
+def _layout(clip: Path, frames: int, data_dir: Path | None) -> Layout:
+    """Where the clip's joins are, from its own settings; none are known without them."""
+    from studio.media.metadata import read_metadata
+    from studio.quality.measure import Layout, layout_of_summary
+
+    try:
+        found = read_metadata(clip)
+        preset = find_preset(all_presets(open_settings(data_dir)), found.request.preset)
+        windows = found.summary["windows"]
+        source = max(0, frames - sum(window["frames"] for window in windows))
+        ring = found.request.ends == "ring"
+        return layout_of_summary(found.summary, preset.rule, ring=ring, source_frames=source)
+    except (MediaError, PresetError, KeyError, TypeError) as error:
+        say(f"the clip's joins are not known ({error}); it is measured as one window")
+        return Layout()
 
 
 @guarded

@@ -18,6 +18,8 @@ import typer
 
 from studio.commands.common import (
     FAILED,
+    AsJson,
+    DataDir,
     check_folder,
     check_output,
     guarded,
@@ -30,7 +32,7 @@ from studio.commands.wishes import Ready, Wish, make_ready
 from studio.core.errors import Cancelled, RequestError, StorageError, StudioError
 from studio.core.events import Event, Notice, Progress, SegmentDone
 from studio.core.plan import Plan
-from studio.core.request import Request
+from studio.core.request import Request, dump_request, parse_request
 from studio.core.settings import Settings
 from studio.jobs.context import RunContext, all_presets, load_runner, make_models
 from studio.jobs.process import return_freed_memory
@@ -107,6 +109,36 @@ def compare(
         made = {m: kitchen.make(r, folder / f"{m}.mp4") for m, r in requests.items()}
     text = "\n".join(f"{m}: {summary['path']}" for m, summary in made.items())
     show(made, text, as_json=wish.as_json)
+
+
+@guarded
+def retake(
+    clip: Annotated[Path, typer.Argument(help="A clip that this studio made.")],
+    window: Annotated[int, typer.Option(help="Which window, from 0; see `inspect`.")],
+    seed: Annotated[int, typer.Option(help="Another seed, another take.")] = 1,
+    prompt: Annotated[str | None, typer.Option(help="What it shows instead.")] = None,
+    out: Out = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one window of a clip anew; the others stay as they are."""
+    from studio.jobs.inputs import find_clip
+    from studio.jobs.parts import find_parts
+
+    settings = open_settings(data_dir)
+    target = check_output(out, ".mp4") if out is not None else None
+    found = find_clip(str(clip), settings.outputs_dir)
+    parts = find_parts(found, settings.outputs_dir)
+    wish = {"clip": str(found), "window": window, "seed": seed, "prompt": prompt}
+    request = parse_request({**dump_request(parts.request), "retake": wish})
+    if not 0 <= window < len(parts.seeds):
+        raise RequestError(
+            f"the clip has windows 0 to {len(parts.seeds) - 1} (got {window}); choose one of them"
+        )
+    kitchen = Kitchen.open(settings)
+    with kitchen.stoppable():
+        summary = kitchen.make(request, target)
+    show(summary, str(summary["path"]), as_json=as_json)
 
 
 def _one(kitchen: Kitchen, ready: Ready, out: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -134,9 +133,10 @@ def read_prompts(path: Path) -> list[tuple[int, str]]:
 
 def plan_for(request: Request, preset: Preset) -> Plan:
     """The plan; the length of a sound is read from its file."""
+    from studio.jobs.inputs import audio_seconds
     from studio.stitching.windows import make_plan
 
-    return make_plan(request, preset, audio_seconds=_audio_seconds(request))
+    return make_plan(request, preset, audio_seconds=audio_seconds(request))
 
 
 def _ready(data: dict[str, Any], preset: Preset) -> Ready:
@@ -235,15 +235,6 @@ def _directed(data: dict[str, Any], preset: Preset) -> dict[str, Any]:
         shots = [shot.model_dump() for shot in result.shot_list()]
         return {**data, "idea": idea, "prompt": "", "shots": shots}
     return {**data, "idea": idea, "prompt": result.shots[0].text or result.text}
-
-
-def _audio_seconds(request: Request) -> float | None:
-    names: Sequence[str] = getattr(request, "audio", ())
-    if not names:
-        return None
-    from studio.media.audio import load_sound
-
-    return max(float(load_sound(name).seconds) for name in names)
 
 
 def _face(text: str) -> dict[str, int]:
