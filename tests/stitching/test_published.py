@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from studio.core.errors import RequestError
 from studio.stitching.windows import published_plan
-
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "stitch_plans.json"
+from tests.shared_files import shared
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict:
-    if not GOLDEN.exists():
-        pytest.skip(f"no recorded plans at {GOLDEN}: the shared folder is not beside the checkout")
-    return json.loads(GOLDEN.read_text(encoding="utf-8"))
+    return json.loads(shared("golden/stitch_plans.json").read_text(encoding="utf-8"))
 
 
 def test_sonic_equals_the_recorded_plans(golden: dict) -> None:
