@@ -29,6 +29,14 @@ def video_frames(frames: Sequence[int]) -> list[int]:
     return [STRIDE * first, *inside]
 
 
+def read_waveform(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The sound of a file: mono at 16 kHz, float32 [samples]."""
+    from studio.media.audio import load_sound
+
+    waveform: np.ndarray[Any, np.dtype[np.float32]] = load_sound(path).mono
+    return waveform
+
+
 def flow_schedule(steps: int, shift: float) -> tuple[Any, Tensor]:
     """An Euler scheduler on shift*s / (1 + (shift-1)*s) for s = 1 down to 0, and its timesteps.
 

@@ -18,7 +18,7 @@ from studio.models.component import ComponentSpec
 from studio.models.families.diffusers_parts import PartsFolder, torch_dtype
 from studio.models.families.prompt_text import TextEncoder
 from studio.models.family import Conditions, Given, Pins, PromptEmbeds
-from studio.models.weights import find_folder, fingerprint, read_config, weight_files
+from studio.models.weights import find_folder, fingerprint, read_config, read_header, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +55,7 @@ class OmniAvatarFamily:
         self.dtype = str(preset.options.get("dtype", ""))
         self.parts = PartsFolder(find_folder(preset), self.dtype)
         self.adapter = adapter_folder(preset, 0)
-        self.hearing = PartsFolder(adapter_folder(preset, 1).parent, "float32")
-        self._hearing_name = adapter_folder(preset, 1).name
+        self.hearing = adapter_folder(preset, 1)
         self._heard: tuple[tuple[Path, int], torch.Tensor] | None = None
 
     def components(self) -> dict[str, ComponentSpec]:
@@ -65,6 +64,8 @@ class OmniAvatarFamily:
 
     @cached_property
     def _components(self) -> dict[str, ComponentSpec]:
+        from studio.models.families.avatar_loading import wav2vec_spec
+
         base = self.parts.spec("transformer")
         mark = fingerprint(sorted(self.adapter.glob("*.safetensors")))
         return {
@@ -77,7 +78,7 @@ class OmniAvatarFamily:
             "vae": self.parts.spec("vae", dtype="float32"),
             "text_encoder": self.parts.spec("text_encoder"),
             "tokenizer": self.parts.spec("tokenizer"),
-            "audio_encoder": self.hearing.spec(self._hearing_name, dtype="float32"),
+            "audio_encoder": wav2vec_spec(self.hearing),
         }
 
     def _load_transformer(self, device: torch.device) -> Any:
@@ -88,13 +89,16 @@ class OmniAvatarFamily:
         path = self.adapter / "config.json"
         config = read_config(self.adapter) if path.is_file() else {}
         dtype = torch_dtype(self.dtype, device)
-        model = weights.empty_transformer(self.parts.config("transformer"))
+        own = safetensors_in(self.adapter)
+        shapes = {name: entry for path in own for name, entry in read_header(path).items()}
+        sizes = weights.audio_sizes(shapes)
+        model = weights.empty_transformer(self.parts.config("transformer"), **sizes)
         files = weight_files(self.parts.folder / "transformer")
         weights.load_base(model, read_tensors(files, dtype)).require_complete("Wan 2.1 T2V")
         rank = options.get("lora_rank", config.get("lora_rank"))
         weights.load_adapter(
             model,
-            read_tensors(safetensors_in(self.adapter), dtype),
+            read_tensors(own, dtype),
             alpha=float(options.get("lora_alpha", config.get("lora_alpha", weights.LORA_ALPHA))),
             rank=None if rank is None else int(rank),
         ).require_complete("OmniAvatar")
@@ -153,13 +157,16 @@ class OmniAvatarFamily:
         import torch
 
         from studio.models.families.avatar_parts import read_waveform
-        from studio.models.families.omniavatar_audio import wav2vec_rows
+        from studio.models.families.omniavatar_audio import SAMPLE_RATE, wav2vec_rows
 
         frames = self.preset.rule.stride * (max(window.stop for window in plan.windows) - 1)
         key = (path, frames)
         if self._heard is None or self._heard[0] != key:
             with models.use(self.components()["audio_encoder"]) as encoder:
-                waveform = torch.from_numpy(read_waveform(path)).to(encoder.device)
+                # Frame f hears row f-1. Published clips delay the sound by one frame to match;
+                # here the model hears it one frame early and the sound stays where it is.
+                heard = read_waveform(path)[round(SAMPLE_RATE / plan.fps) :]
+                waveform = torch.from_numpy(heard).to(encoder.device)
                 rows = wav2vec_rows(encoder, waveform, max(frames, 1), plan.fps).cpu()
             self._heard = (key, rows)
         return self._heard[1]

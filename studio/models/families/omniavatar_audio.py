@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,13 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SAMPLE_RATE = 16_000
-SILENCE_S = 0.3
-"""Silence before the sound, heard by the model and kept in the clip."""
-
-
-def frames_of(samples: int, fps: float) -> int:
-    """Video frames that the sound covers, the last one begun."""
-    return math.ceil(samples / SAMPLE_RATE * fps)
 
 
 def normalise(waveform: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from studio.core.errors import WeightsError
 from studio.models.families.avatar_parts import load_checked, set_tensor
-from studio.models.families.omniavatar_network import OmniAvatarTransformer
+from studio.models.families.omniavatar_network import GROUP, OmniAvatarTransformer
 from studio.models.weights import LoadReport
 
 LORA_ALPHA = 64.0
@@ -66,8 +66,27 @@ def base_name(name: str) -> str | None:
     return name if ours else None
 
 
-def empty_transformer(config: Mapping[str, Any]) -> OmniAvatarTransformer:
-    """The network without weights (meta device), its position table excepted."""
+def audio_sizes(shapes: Mapping[str, Any]) -> dict[str, int]:
+    """Features of an audio frame and width of the Audio Pack in tensors of these shapes.
+
+    Raises:
+        WeightsError: if there is no Audio Pack: the file belongs to another model.
+    """
+    name = "audio_proj.proj.weight"
+    if name not in shapes:
+        raise WeightsError(
+            f"the adapter has no {name}; download OmniAvatar's own weights and convert them with "
+            "`python -m studio models convert`"
+        )
+    width, features = shapes[name]["shape"]
+    return {"audio_features": features // GROUP, "audio_width": width}
+
+
+def empty_transformer(config: Mapping[str, Any], **audio: int) -> OmniAvatarTransformer:
+    """The network without weights (meta device), its position table excepted.
+
+    `audio` are the sizes that `audio_sizes` gives, as published unless given.
+    """
     keys = (
         "num_attention_heads",
         "attention_head_dim",
@@ -82,7 +101,7 @@ def empty_transformer(config: Mapping[str, Any]) -> OmniAvatarTransformer:
     )
     known = {key: config[key] for key in keys if key in config}
     with torch.device("meta"):
-        model = OmniAvatarTransformer(**known)
+        model = OmniAvatarTransformer(**known, **audio)
     model.rope = WanRotaryPosEmbed(
         model.config.attention_head_dim, model.config.patch_size, model.config.rope_max_seq_len
     )
