@@ -17,6 +17,7 @@ from studio.jobs.reporter import peak_rss_bytes
 from studio.jobs.segments import save_tensors, sha256
 from studio.jobs.setting import Setting
 
+SOUND_RATE_HZ = 48_000
 PACKAGES = ("torch", "diffusers", "transformers", "av")
 
 
@@ -167,4 +168,6 @@ def _sound(setting: Setting) -> Any:
     from studio.media.audio import load_sound
     from studio.media.sound import mix
 
-    return mix([load_sound(path) for path in setting.inputs.audio]).fitted(setting.plan.seconds)
+    return mix([load_sound(path, SOUND_RATE_HZ, 2) for path in setting.inputs.audio]).fitted(
+        setting.plan.seconds
+    )

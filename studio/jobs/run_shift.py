@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.core.plan import Window
-from studio.jobs.segments import Segment, Tensors, save_tensors
+from studio.jobs.segments import Segment, Tensors, load_tensors, save_tensors
 from studio.jobs.setting import Memory, Setting
 
 if TYPE_CHECKING:
@@ -162,10 +162,9 @@ class SavedRun:
         """(next step, x) with the stepper put back; (0, empty) if nothing of this run is saved."""
         import torch
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         try:
-            state = load_file(self._path)
+            state = load_tensors(self._path)
             key = bytes(state.pop("key").tolist()).decode()
             index, x = int(state.pop("index")), state.pop("x")
         except (OSError, SafetensorError, KeyError, UnicodeDecodeError):

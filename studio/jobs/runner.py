@@ -84,7 +84,7 @@ def open_setting(request: Request, plan: Plan, ctx: RunContext, reporter: Report
     from studio.models.family import family_for
 
     with reporter.timed("loading"):
-        family = family_for(find_preset(ctx.presets, request.preset))
+        family = family_for(find_preset(ctx.presets, request.preset), request.loras)
         store = SegmentStore(ctx.work_dir, run_key(request, plan, family))
         inputs = read_inputs(request, plan, reporter.notice)
     reporter.stage("encoding")

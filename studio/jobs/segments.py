@@ -105,15 +105,11 @@ class SegmentStore:
 
     def tensors(self, index: int) -> Tensors:
         """`latents` [1, C, n, h, w] that the window added, and `tail` uint8 [n, H, W, 3]."""
-        from safetensors.torch import load_file
-
-        return load_file(self._tensor_path(index))
+        return load_tensors(self._tensor_path(index))
 
     def decoder(self, index: int) -> Tensors:
         """The decoder's memory after the window."""
-        from safetensors.torch import load_file
-
-        return load_file(self._decoder_path(index))
+        return load_tensors(self._decoder_path(index))
 
 
 def save_tensors(path: Path, tensors: Tensors) -> None:
@@ -126,6 +122,17 @@ def save_tensors(path: Path, tensors: Tensors) -> None:
 
     with atomic_path(path) as temporary:
         temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}))
+
+
+def load_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file, in memory of torch's own alignment.
+
+    In a mapped file they lie crooked, and kernels round differently there: a resumed run would
+    not be equal to an unbroken one.
+    """
+    from safetensors.torch import load_file
+
+    return {name: value.clone() for name, value in load_file(path).items()}
 
 
 def sha256(path: Path) -> str:

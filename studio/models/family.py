@@ -7,15 +7,16 @@ frames uint8 [n, H, W, 3].
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from studio.core.errors import PresetError
+from studio.core.errors import PresetError, RequestError
 from studio.core.plan import Plan
 from studio.core.preset import Preset
-from studio.core.request import FaceBox
+from studio.core.request import FaceBox, Lora
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,11 +158,12 @@ class Family(Protocol):
         ...
 
 
-def family_for(preset: Preset) -> Family:
-    """The family of `preset`, imported on first use.
+def family_for(preset: Preset, loras: Sequence[Lora] = ()) -> Family:
+    """The family of `preset` with `loras` in its transformer, imported on first use.
 
     Raises:
         PresetError: for a family that the studio does not have.
+        RequestError: for LoRAs on a family that does not take them.
     """
     if preset.family not in FAMILIES:
         raise PresetError(
@@ -169,5 +171,11 @@ def family_for(preset: Preset) -> Family:
             f"choose one of: {', '.join(FAMILIES)}"
         )
     module = importlib.import_module(f"studio.models.families.{preset.family}")
-    opened: Family = module.create(preset)
+    opened: Family
+    if not loras:
+        opened = module.create(preset)
+    elif "loras" in inspect.signature(module.create).parameters:
+        opened = module.create(preset, loras=loras)
+    else:
+        raise RequestError(f"{preset.title} takes no LoRA; drop it or choose another preset")
     return opened

@@ -274,3 +274,22 @@ def test_a_clip_that_is_too_short_is_not_continued(bench: Bench) -> None:
 def renew_work_dir(bench: Bench) -> None:
     shutil.rmtree(bench.context.work_dir)
     bench.context.work_dir.mkdir()
+
+
+def test_a_lora_changes_the_clip_and_only_while_it_is_asked_for(bench: Bench) -> None:
+    from safetensors.torch import save_file
+
+    bench.run(frames=5)
+    plain = bench.latents()
+    path = bench.root / "lora.safetensors"
+    save_file(
+        {
+            "transformer.blocks.0.attn1.to_q.lora_A.weight": torch.ones(1, 24),
+            "transformer.blocks.0.attn1.to_q.lora_B.weight": torch.ones(24, 1),
+        },
+        path,
+    )
+    bench.run(frames=5, loras=[{"path": str(path), "weight": 2.0}])
+    assert not torch.equal(bench.latents(), plain)
+    bench.run(frames=5)
+    assert torch.equal(bench.latents(), plain)

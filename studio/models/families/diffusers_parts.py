@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import WeightsError
+from studio.core.request import Lora
 from studio.models.component import ComponentSpec
+from studio.models.lora import lora_key, merge_lora
 from studio.models.weights import (
     LoadReport,
     count_elements,
@@ -53,8 +56,10 @@ class PartsFolder:
         has_weights = any(folder.glob("*.safetensors"))
         return fingerprint([*configs, *(weight_files(folder) if has_weights else [])])
 
-    def spec(self, part: str, *, dtype: str | None = None) -> ComponentSpec:
-        """The component as the manager takes it; nothing is loaded."""
+    def spec(
+        self, part: str, *, dtype: str | None = None, loras: Sequence[Lora] = ()
+    ) -> ComponentSpec:
+        """The component as the manager takes it, `loras` merged in; nothing is loaded."""
         folder = self.folder / part
         if part.startswith(("tokenizer", "image_processor")):
             loader = _load_tokenizer if part.startswith("tokenizer") else _load_image_processor
@@ -64,10 +69,19 @@ class PartsFolder:
                 load=lambda _device: loader(folder),
             )
         wanted = self.dtype if dtype is None else dtype
+        merged = tuple(loras)
+
+        def load(device: torch.device) -> Any:
+            module = _load_module(folder, wanted, device)
+            for lora in merged:
+                merge_lora(module, lora)
+            return module
+
+        added = f":{lora_key(merged)}" if merged else ""
         return ComponentSpec(
-            key=f"{part.removesuffix('_2')}:{self.fingerprint(part)}:{wanted}",
+            key=f"{part.removesuffix('_2')}:{self.fingerprint(part)}:{wanted}{added}",
             kind=part,
-            load=lambda device: _load_module(folder, wanted, device),
+            load=load,
             bytes=count_elements(folder) * ITEM_BYTES.get(wanted, 4),
         )
 

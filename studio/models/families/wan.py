@@ -15,10 +15,12 @@ import numpy as np
 
 from studio.core.plan import Plan
 from studio.core.preset import Preset
+from studio.core.request import Lora
 from studio.models.families.diffusers_parts import PartsFolder
 from studio.models.families.prompt_text import TextEncoder
 from studio.models.families.wan_layout import WanLayout, check_pictures, read_layout
 from studio.models.family import Conditions, Given, Pins, PromptEmbeds
+from studio.models.lora import for_expert
 from studio.models.weights import find_folder
 
 if TYPE_CHECKING:
@@ -31,16 +33,17 @@ if TYPE_CHECKING:
     from studio.sampling.loop import Denoise
 
 
-def create(preset: Preset) -> WanFamily:
+def create(preset: Preset, loras: Sequence[Lora] = ()) -> WanFamily:
     """The family for `preset`; finds the weights, loads nothing."""
-    return WanFamily(preset)
+    return WanFamily(preset, loras)
 
 
 class WanFamily:
     """One Wan checkpoint."""
 
-    def __init__(self, preset: Preset) -> None:
+    def __init__(self, preset: Preset, loras: Sequence[Lora] = ()) -> None:
         self.preset = preset
+        self._loras = tuple(loras)
         self.parts = PartsFolder(find_folder(preset), str(preset.options.get("dtype", "")))
         self.layout: WanLayout = read_layout(preset, self.parts)
         self.pin_renoise = self.layout.condition != "tokens"
@@ -51,7 +54,13 @@ class WanFamily:
 
     @cached_property
     def _components(self) -> dict[str, ComponentSpec]:
-        found = {part: self.parts.spec(part) for part in self.layout.experts}
+        count = len(self.layout.experts)
+        found = {
+            part: self.parts.spec(
+                part, loras=[x for x in self._loras if for_expert(x, index, count)]
+            )
+            for index, part in enumerate(self.layout.experts)
+        }
         found["vae"] = self.parts.spec("vae", dtype="float32")
         found["text_encoder"] = self.parts.spec("text_encoder")
         found["tokenizer"] = self.parts.spec("tokenizer")
@@ -124,7 +133,7 @@ class WanFamily:
         return (1, channels, latent_frames, plan.height // stride, plan.width // stride)
 
     def scheduler(self, plan: Plan, latent_frames: int) -> tuple[Any, torch.Tensor]:
-        """A fresh scheduler with its timesteps set, and those timesteps; any length has the same."""
+        """A fresh scheduler and its timesteps, the same for any length."""
         del latent_frames
         shift = self.preset.defaults.flow_shift
         scheduler = self.parts.scheduler()
