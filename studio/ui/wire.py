@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -223,19 +223,18 @@ def try_example(
 
 
 def keep_draft(form: Form, draft: gr.BrowserState) -> None:
-    """Store the form in the browser whenever a person changes it, which also takes back an error.
+    """Keep the form in the browser when it changes, and take back its error; no request is made.
 
-    No request is made.
+    Nothing is kept before a person did something: the values that a page begins with would
+    overwrite what is about to be restored.
     """
-    names = list(form.parts)
-    named = f"Object.fromEntries({json.dumps(names)}.map((name, i) => [name, v[i]]))"
-    script = f"(...v) => [{named}, '']"
-    events: list[Callable[..., Any]] = []
-    for part in form.parts.values():
-        for name in ("input", "upload", "clear"):
-            if isinstance(part, gr.Image) == (name != "input") and hasattr(part, name):
-                events.append(getattr(part, name))
-    gr.on(events, None, list(form.parts.values()), [draft, form.error], js=script, **QUIET)
+    parts = list(form.parts.values())
+    named = f"Object.fromEntries({json.dumps(list(form.parts))}.map((name, i) => [name, v[i]]))"
+    touched = "(!navigator.userActivation || navigator.userActivation.hasBeenActive)"
+    script = f"(...v) => [{touched} ? {named} : v[v.length - 1]]"
+    events = [part.change for part in parts]  # type: ignore[attr-defined]
+    gr.on(events, None, [*parts, draft], draft, js=script, **QUIET)
+    gr.on(events, None, None, form.error, js="() => ['']", **QUIET)
 
 
 def restore_draft(engine: Engine, form: Form, draft: object) -> Updates:
