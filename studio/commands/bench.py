@@ -113,9 +113,7 @@ def decode(
     show(value, text, as_json=as_json)
 
 
-def alternate(
-    rivals: Mapping[str, Rival], repeats: int
-) -> dict[str, dict[str, Any]]:
+def alternate(rivals: Mapping[str, Rival], repeats: int) -> dict[str, dict[str, Any]]:
     """Medians of each rival's time, time to its mark and extra memory; they take turns."""
     seen: dict[str, list[tuple[float, float, int]]] = {name: [] for name in rivals}
     for _ in range(repeats):

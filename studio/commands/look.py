@@ -37,8 +37,8 @@ def inspect(clip: ClipFile, as_json: AsJson = False) -> None:
     for notice in found.notices:
         say(notice)
     value = {"source": found.source, "request": request, "summary": found.summary}
-    usual = type(found.request).model_fields
-    lines = [f"{k}: {v}" for k, v in request.items() if k == "seed" or v != usual[k].default]
+    usual = found.request.model_dump(mode="json", exclude_defaults=True)
+    lines = [f"{k}: {v}" for k, v in request.items() if k in ("kind", "seed") or k in usual]
     show(value, "\n".join(lines), as_json=as_json)
 
 

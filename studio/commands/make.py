@@ -254,7 +254,8 @@ class Line:
             self.open = True
         elif (event.stage, event.window) != self.last:
             self.last = (event.stage, event.window)
-            say(f"{event.stage} (window {event.window + 1} of {event.windows})")
+            many = event.windows > 1 and event.stage in ("sampling", "decoding", "publishing")
+            say(event.stage + (f" (window {event.window + 1} of {event.windows})" if many else ""))
 
 
 def describe(plan: Plan) -> str:

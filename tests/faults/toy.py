@@ -29,9 +29,10 @@ def run(request: Request, ctx: RunContext) -> Done:
     """Make the toy clip."""
     windows = int(request.seconds or 1)
     parts = [_window(request, ctx, k, windows) for k in range(windows)]
-    clip = ctx.outputs_dir / f"{ctx.job_id}.mp4"
+    clip = ctx.out or ctx.outputs_dir / f"{ctx.job_id}.mp4"
     _publish(clip, b"".join(path.read_bytes() for path in parts))
-    return Done(ctx.job_id, str(clip), {"frames": FRAMES * windows, "offload": request.offload})
+    summary = {"path": str(clip), "frames": FRAMES * windows, "offload": request.offload}
+    return Done(ctx.job_id, str(clip), summary)
 
 
 def expected(seed: int, windows: int) -> bytes:
