@@ -109,10 +109,11 @@ def open_setting(request: Request, plan: Plan, ctx: RunContext, reporter: Report
 
 
 def run_key(request: Request, plan: Plan, family: Family) -> str:
-    """Changes when anything that decides the result changes."""
+    """Changes when anything that decides the result changes; memory and its estimate do not."""
     parts = sorted(spec.key for spec in family.components().values())
-    plain = dump_request(request)
-    text = json.dumps([plain, asdict(plan), parts], sort_keys=True, default=str)
+    plain = {k: v for k, v in dump_request(request).items() if k != "offload"}
+    planned = asdict(replace(plan, estimate=None))
+    text = json.dumps([plain, planned, parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

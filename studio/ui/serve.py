@@ -50,13 +50,13 @@ def serve(settings: Settings) -> None:
     check_open(settings)
     prepare_data_dir(settings)
     prepare_environment(settings)
+    from studio.jobs.backup import open_store
     from studio.jobs.executors import make_executor
-    from studio.jobs.store import JobStore
     from studio.library.library import Library
     from studio.ui.shell import arguments_for, build_page, make_engine
 
     presets = load_presets([settings.presets_dir, settings.user_presets_dir])
-    store = JobStore(settings.jobs_db)
+    store = open_store(settings.jobs_db)
     engine = make_engine(settings, store, Library(settings.outputs_dir), presets)
     executor = make_executor(store, settings)
     page = build_page(engine)
