@@ -10,9 +10,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from studio.core.errors import MediaError
+from studio.core.errors import MediaError, StudioError
+from studio.media.audio import load_sound
 from studio.media.decode import Limits, probe, read_clip, read_frames, read_last_frames
+from studio.media.metadata import read_metadata
 from studio.media.mux import ClipWriter
 
 
@@ -164,3 +168,27 @@ def test_a_turned_clip_is_read_upright(clip: Path, tmp_path: Path) -> None:
     # what was right is now below
     assert got[0, 40:].mean() > 240
     assert got[0, :8].mean() < 15
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hits=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20),
+    keep=st.floats(0.2, 1),
+)
+def test_damaged_clips_never_raise_anything_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    clip: Path,
+    hits: list[tuple[int, int]],
+    keep: float,
+) -> None:
+    data = bytearray(clip.read_bytes())
+    for at, value in hits:
+        data[at % len(data)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.mp4"
+    path.write_bytes(data[: round(keep * len(data))])
+    for read in (probe, read_clip, read_metadata, load_sound):
+        try:
+            found: object = read(path)
+        except StudioError as error:
+            found = str(error)
+        assert found is not None
