@@ -170,7 +170,7 @@ def test_a_turned_clip_is_read_upright(clip: Path, tmp_path: Path) -> None:
     assert got[0, :8].mean() < 15
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     hits=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=20),
     keep=st.floats(0.2, 1),

@@ -143,7 +143,7 @@ def blank_png(path: Path, width: int, height: int) -> Path:
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(1)
     row = bytes(1 + 3 * width)
     data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -220,7 +220,7 @@ def test_what_cannot_be_used_gets_one_sentence(tmp_path: Path, kind: str) -> Non
     assert "Traceback" not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(at=st.integers(0, 10**6), cut=st.integers(1, 400), fill=st.binary(max_size=9))
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF"])
 def test_damaged_files_never_raise_anything_else(
