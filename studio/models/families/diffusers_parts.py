@@ -23,8 +23,11 @@ from studio.models.weights import (
 if TYPE_CHECKING:
     import torch
 
+    from studio.models.prior import TokenPrior
+
 ALIGN_BYTES = 64
 ALIGN_LIMIT_BYTES = 2 * 2**30
+PRIOR = "prior.safetensors"
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -83,6 +86,16 @@ class PartsFolder:
             kind=part,
             load=load,
             bytes=count_elements(folder) * ITEM_BYTES.get(wanted, 4),
+        )
+
+    def prior_spec(self) -> ComponentSpec:
+        """The linear denoiser around the pocket model's transformer."""
+        folder = self.folder / "transformer"
+        return ComponentSpec(
+            key=f"prior:{fingerprint([folder / PRIOR])}",
+            kind="prior",
+            load=lambda device: _load_prior(folder, device),
+            bytes=(folder / PRIOR).stat().st_size,
         )
 
     def scheduler(self, **changes: Any) -> Any:
@@ -179,6 +192,15 @@ def _module_class(folder: Path) -> tuple[Any, bool]:
             "download the weights again or pick another preset"
         )
     return kind, bool(config.get("_class_name"))
+
+
+def _load_prior(folder: Path, device: torch.device) -> TokenPrior:
+    from studio.models.prior import TokenPrior
+
+    prior = TokenPrior.load(folder)
+    # Copies: see _align.
+    parts = (prior.mean.clone(), prior.rotation.clone(), prior.variances.clone())
+    return TokenPrior(*parts).to(device)
 
 
 def _load_tokenizer(folder: Path) -> Any:

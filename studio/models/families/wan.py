@@ -7,7 +7,7 @@ timesteps: which one a folder holds is read from its configuration (`wan_layout`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,8 @@ class WanFamily:
         found["vae"] = self.parts.spec("vae", dtype="float32")
         found["text_encoder"] = self.parts.spec("text_encoder")
         found["tokenizer"] = self.parts.spec("tokenizer")
+        if self.layout.has_prior:
+            found["prior"] = self.parts.prior_spec()
         if self.layout.sees_images:
             found["image_encoder"] = self.parts.spec("image_encoder", dtype="float32")
             found["image_processor"] = self.parts.spec("image_processor")
@@ -146,6 +148,8 @@ class WanFamily:
     @contextmanager
     def open_denoiser(self, models: ModelManager, conditions: Conditions) -> Iterator[Denoise]:
         """The denoiser, guidance inside; its transformer stays in memory until the block ends."""
+        import torch
+
         from studio.models.families.wan_denoise import Experts, WanDenoiser
 
         parts = self.components()
@@ -153,12 +157,12 @@ class WanFamily:
         experts = Experts(models, specs, self.layout.boundary)
         scale = conditions.plan.guidance_scale
         second = self.preset.defaults.guidance_scale_2
-        try:
-            yield WanDenoiser(
-                self.layout, experts, conditions, (scale, scale if second is None else second)
-            )
-        finally:
-            experts.close()
+        scales = (scale, scale if second is None else second)
+        with ExitStack() as held:
+            held.callback(experts.close)
+            experts.at(torch.tensor(float("inf")))
+            prior = held.enter_context(models.use(parts["prior"])) if "prior" in parts else None
+            yield WanDenoiser(self.layout, experts, conditions, scales, prior)
 
     @contextmanager
     def decoder(self, models: ModelManager) -> Iterator[WanStreamDecoder]:

@@ -19,6 +19,7 @@ from studio.sampling.guidance import cfg
 if TYPE_CHECKING:
     from studio.models.component import ComponentSpec
     from studio.models.manager import ModelManager
+    from studio.models.prior import TokenPrior
     from studio.sampling.stepper import Step
 
 
@@ -60,8 +61,10 @@ class WanDenoiser:
         experts: Experts,
         conditions: Conditions,
         scales: tuple[float, float],
+        prior: TokenPrior | None = None,
     ) -> None:
         """`scales`: guidance of the first and of the second expert; 1 or less means none."""
+        self._prior = prior
         self._layout = layout
         self._experts = experts
         self._conditions = conditions
@@ -71,9 +74,27 @@ class WanDenoiser:
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, step: Step, frames: Sequence[int]) -> torch.Tensor:
         """The guided prediction for the window `frames` of the clip."""
+        if self._prior is not None:
+            return self._around_prior(self._prior, x, step, frames)
+        inputs, timestep = self._inputs(x, step.timestep, frames)
+        return self._guided_forward(inputs, timestep, step, frames)
+
+    def _around_prior(
+        self, prior: TokenPrior, x: torch.Tensor, step: Step, frames: Sequence[int]
+    ) -> torch.Tensor:
+        """The transformer names what the linear denoiser gets wrong, in a unit of its own."""
+        sigma = torch.full((len(x),), step.sigma, device=x.device)
+        rows = self._conditions.rows(frames)
+        given = self._conditions.pins.extras["condition"][:, :, rows].to(x)
+        inputs = prior.prepare(x, given[:, :4], given[:, 4:], sigma)
+        named = self._guided_forward(inputs, 1000.0 * sigma, step, frames)
+        return prior.finish(named, x, sigma)
+
+    def _guided_forward(
+        self, inputs: torch.Tensor, timestep: torch.Tensor, step: Step, frames: Sequence[int]
+    ) -> torch.Tensor:
         index, transformer = self._experts.at(step.timestep)
         embeds = self._conditions.prompts(frames)
-        inputs, timestep = self._inputs(x, step.timestep, frames)
         inputs = inputs.to(transformer.device, transformer.dtype)
         timestep = timestep.to(transformer.device)
         if not self._guided or embeds.negative is None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from studio.core.errors import PresetError, RequestError
 from studio.core.preset import Preset
-from studio.models.families.diffusers_parts import PartsFolder
+from studio.models.families.diffusers_parts import PRIOR, PartsFolder
 
 Condition = Literal["none", "latents", "video", "tokens"]
 """How the transformer learns what is given. none: not at all (T2V); video: channels with the
@@ -33,6 +33,8 @@ class WanLayout:
     boundary: float | None
     """Timestep from which on the first expert works, the second below."""
     max_tokens: int
+    has_prior: bool
+    """Whether a linear denoiser stands around the transformer (pocket)."""
     batch_guidance: bool
     """Whether both guidance branches go through the transformer at once."""
 
@@ -61,6 +63,7 @@ def read_layout(preset: Preset, parts: PartsFolder) -> WanLayout:
             f"preset {preset.id!r}: a Wan model with CLIP features reads {CLIP_TOKENS} prompt "
             f"tokens (got {tokens}); set max_prompt_tokens = {CLIP_TOKENS}"
         )
+    has_prior = (parts.folder / "transformer" / PRIOR).is_file()
     ratio = preset.options.get("boundary_ratio", index.get("boundary_ratio"))
     return WanLayout(
         condition=_condition(preset, parts, config, index),
@@ -71,7 +74,8 @@ def read_layout(preset: Preset, parts: PartsFolder) -> WanLayout:
         experts=experts,
         boundary=None if ratio is None or len(experts) < 2 else _train_steps(parts) * float(ratio),
         max_tokens=tokens,
-        batch_guidance=bool(preset.options.get("batch_guidance", False)),
+        has_prior=has_prior,
+        batch_guidance=bool(preset.options.get("batch_guidance", has_prior)),
     )
 
 
@@ -103,7 +107,7 @@ def _condition(
 ) -> Condition:
     chosen = preset.options.get("condition")
     if chosen is not None:
-        kinds: dict[str, Condition] = {k: k for k in ("none", "latents", "video", "tokens")}  # type: ignore[misc]
+        kinds: dict[str, Condition] = {k: k for k in ("none", "latents", "video", "tokens")}
         if chosen not in kinds:
             raise PresetError(
                 f"preset {preset.id!r}: condition is one of {', '.join(kinds)} (got {chosen!r})"
@@ -114,4 +118,4 @@ def _condition(
     if config.get("in_channels") == preset.latent_channels:
         return "none"
     # The pocket model has a prior beside its transformer; published checkpoints do not.
-    return "latents" if (parts.folder / "transformer" / "prior.safetensors").is_file() else "video"
+    return "latents" if (parts.folder / "transformer" / PRIOR).is_file() else "video"
