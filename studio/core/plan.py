@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from studio.core.request import Carry, Ends, Mode
+from studio.core.request import Cache, Carry, Ends, Mode
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class Plan:
     The decoder is warmed with them (on a ring: with the clip's end), so that the first new latent
     frame stands for the rule's `stride` video frames like every other."""
     negative_prompt: str = ""
+    cache: Cache = "none"
+    """Which steps are computed: see sampling/skipping.py; `forwards` counts only those."""
     notices: tuple[str, ...] = ()
     """What was rounded, padded or locked, each a sentence."""
     estimate: Estimate | None = None

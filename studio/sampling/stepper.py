@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,14 @@ class Step:
     count: int
     timestep: Tensor
     sigma: float
+
+
+class Stateful(Protocol):
+    """Something else that a resumed run must find as it was."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def restore(self, state: dict[str, Tensor]) -> None: ...
 
 
 _SCALARS = ("lower_order_nums", "this_order", "_step_index", "_begin_index")
@@ -76,6 +84,11 @@ class Stepper:
         self._draws = generator is not None and "generator" in names
         self._sigma_offset = len(scheduler.timesteps) - len(timesteps)
         self._old_clean: Tensor | None = None
+        self._attached: dict[str, Stateful] = {}
+
+    def attach(self, name: str, part: Stateful) -> None:
+        """Save and restore `part` with this stepper; attach before `restore`."""
+        self._attached[name] = part
 
     def __len__(self) -> int:
         return len(self.timesteps)
@@ -150,6 +163,8 @@ class Stepper:
             state["old_clean"] = self._old_clean.detach().clone().contiguous()
         if self.generator is not None:
             state["generator"] = self.generator.get_state()
+        for name, part in self._attached.items():
+            state |= {f"{name}/{key}": value for key, value in part.state().items()}
         return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -158,6 +173,9 @@ class Stepper:
         self._old_clean = state.get("old_clean")
         if self.generator is not None and "generator" in state:
             self.generator.set_state(state["generator"])
+        for name, part in self._attached.items():
+            own = f"{name}/"
+            part.restore({k.removeprefix(own): v for k, v in state.items() if k.startswith(own)})
 
     @property
     def _is_flow(self) -> bool:

@@ -12,6 +12,7 @@ from studio.core.errors import RequestError
 from studio.core.plan import Plan, Window
 from studio.core.preset import Preset
 from studio.core.request import Request
+from studio.sampling.skipping import computed_steps
 from studio.stitching.layout import PrefixRule, prefix_windows, windows_at
 from studio.stitching.published import published_plan
 from studio.stitching.retake import retake_window
@@ -91,6 +92,7 @@ def make_plan(request: Request, preset: Preset, *, audio_seconds: float | None =
         branches=_branches(request, preset, guidance),
         forwards=0,
         negative_prompt=request.negative_prompt or preset.defaults.negative_prompt,
+        cache=request.cache,
         notices=timeline.notices + method_notices + _fps_notices(request, preset),
         prompts=timeline.spans,
         given_frames=timeline.stretches[0].given,
@@ -216,13 +218,14 @@ def _fps_notices(request: Request, preset: Preset) -> tuple[str, ...]:
 
 
 def _with_windows(plan: Plan, preset: Preset, timeline: Timeline, seed: int) -> Plan:
-    steps = plan.num_inference_steps
+    computed = computed_steps(plan.cache, plan.num_inference_steps)
+    steps = [step for step, called in enumerate(computed) if called]
     if plan.method == "position-shift":
         plan = replace(plan, windows=_shift_windows(plan, preset, timeline, seed))
-        passes = sum(len(step_windows(plan, step)) for step in range(steps))
+        passes = sum(len(step_windows(plan, step)) for step in steps)
     else:
         plan = replace(plan, windows=_prefix_windows(plan, preset, timeline, seed))
-        passes = len(plan.windows) * steps
+        passes = len(plan.windows) * len(steps)
     return replace(plan, forwards=passes * plan.branches)
 
 
