@@ -33,6 +33,8 @@ class RunContext:
     should_stop: Callable[[], bool]
     save_latents: Path | None = None
     out: Path | None = None
+    owner: str = ""
+    """Whose clip it will be."""
 
 
 Runner = Callable[[Request, RunContext], Done]

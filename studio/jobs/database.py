@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections import deque
@@ -93,9 +94,10 @@ def find(db: sqlite3.Connection, job_id: str) -> Job:
 def with_segments(db: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> list[Job]:
     """The jobs of `rows`, each with its finished windows."""
     rows = list(rows)
-    marks = ",".join("?" * len(rows))
     found: dict[int, list[SegmentDone]] = {row["seq"]: [] for row in rows}
-    query = f"SELECT * FROM segment WHERE job IN ({marks}) ORDER BY job, window"
-    for segment in db.execute(query, list(found)):
+    query = (
+        "SELECT * FROM segment WHERE job IN (SELECT value FROM json_each(?)) ORDER BY job, window"
+    )
+    for segment in db.execute(query, (json.dumps(list(found)),)):
         found[segment["job"]].append(segment_from(segment))
     return [job_from(row, found[row["seq"]]) for row in rows]

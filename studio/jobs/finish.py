@@ -52,7 +52,8 @@ def finish(setting: Setting, ctx: RunContext, clip_id: str) -> Done:
         reporter.notice(warning)
     summary["timings"] = reporter.summary()
     if ctx.out is None:
-        library.publish(clip_id, sidecar(setting.request, plan, summary))
+        record = sidecar(setting.request, plan, summary)
+        library.publish(clip_id, {**record, "owner": ctx.owner})
     return Done(clip_id=clip_id, path=str(path), summary=summary)
 
 

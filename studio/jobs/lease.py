@@ -176,6 +176,11 @@ class LeaseSide(Database):
             )
             return [row["worker"] for row in rows]
 
+    def unfinished(self) -> set[str]:
+        """The jobs whose work folders are needed: all that are not done."""
+        with self.reading() as db:
+            return {row["id"] for row in db.execute("SELECT id FROM job WHERE state != 'done'")}
+
     def _stop(self, db: sqlite3.Connection, seq: int) -> None:
         db.execute(
             "UPDATE job SET state = iif(stop = 'pause', 'paused', 'canceled'), "

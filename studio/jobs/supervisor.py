@@ -59,6 +59,10 @@ class Policy:
     """Wait after the second failure in a row; doubles up to `back_off_max_s`."""
     back_off_max_s: float = 60.0
     backup_s: float = 3600.0
+    leases_s: float = 5.0
+    """How often leases that ran out are looked for."""
+    keep_jobs: int = 500
+    """Ended jobs that are remembered; clips are never forgotten."""
 
 
 @dataclass
@@ -132,8 +136,9 @@ class Supervisor(threading.Thread):
         if self._is_due("space", self.policy.space_s):
             self._watch_space()
         if self._is_due("backup", self.policy.backup_s):
+            self._tidy()
             back_up(self.store)
-        if self._is_due("leases", 5.0):
+        if self._is_due("leases", self.policy.leases_s):
             self._expire()
         if self._child is not None:
             self._watch(self._child)
@@ -150,9 +155,13 @@ class Supervisor(threading.Thread):
                 text = "the studio ended; the job goes on at its next window"
                 self.store.interrupt(worker_id, text, strike=False)
         self.store.revive()
-        open_jobs = {job.id for job in self.store.list(limit=100_000) if job.state != "done"}
-        sweep(self.settings.work_dir, open_jobs)
+        self._tidy()
         self.space.keep_ballast()
+
+    def _tidy(self) -> None:
+        """Forget the oldest ended jobs, and the folders that no job needs."""
+        self.store.prune(self.policy.keep_jobs)
+        sweep(self.settings.work_dir, self.store.unfinished())
 
     def _expire(self) -> None:
         mine = self._child.worker_id if self._child is not None else None

@@ -193,6 +193,7 @@ class Worker:
             models=self._models,
             presets=all_presets(self.settings),
             emit=self._reporter(job),
+            owner=job.owner,
             should_stop=lambda: heart.stop_asked or self.quit.is_set(),
         )
 

@@ -257,6 +257,25 @@ def test_the_settings_name_the_executor(studio: Studio) -> None:
     assert isinstance(make_executor(studio.store, inline), InlineExecutor)
 
 
+def test_a_clock_that_jumps_takes_no_job_away(studio: Studio) -> None:
+    studio.policy = type(studio.policy)(**{**vars(studio.policy), "leases_s": 0.05})
+    studio.open()
+    job_id = studio.submit(seconds=6)
+    wait_for(lambda: studio.store.get(job_id).segments)
+    studio.store.clock = lambda: time.time() + 86_400
+    job = studio.wait(job_id, "done", "failed")
+    assert (job.state, job.attempt) == ("done", 1)
+    studio.store.clock = lambda: time.time() - 86_400
+    assert studio.wait(studio.submit(seconds=1), "done").attempt == 1
+
+
+def test_a_lease_that_ran_out_frees_the_job(studio: Studio) -> None:
+    job_id = studio.submit(seconds=1)
+    studio.store.claim("a-worker-elsewhere", lease_s=0.0)
+    studio.open()
+    assert studio.wait(job_id, "done").attempt == 2
+
+
 def test_a_locked_store_is_waited_for(studio: Studio) -> None:
     other = sqlite3.connect(studio.store.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

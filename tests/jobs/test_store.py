@@ -332,6 +332,29 @@ def test_too_many_waiting_jobs_are_refused(
     assert store.submit(request(), "bert")
 
 
+def test_two_hundred_submits_keep_their_order(store: JobStore) -> None:
+    ids: dict[str, list[str]] = {f"owner{n}": [] for n in range(8)}
+
+    def submit(owner: str) -> None:
+        for _ in range(25):
+            ids[owner].append(store.submit(request(), owner))
+
+    threads = [threading.Thread(target=submit, args=(owner,)) for owner in ids]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({job_id for mine in ids.values() for job_id in mine}) == 200
+    taken: dict[str, list[str]] = {owner: [] for owner in ids}
+    for turn in range(200):
+        job = store.claim(f"w{turn}", LEASE_S)
+        assert job is not None
+        taken[job.owner].append(job.id)
+        counts = [len(mine) for mine in taken.values()]
+        assert max(counts) - min(counts) <= 1
+    assert taken == ids
+
+
 def test_states_and_limits_filter_the_list(store: JobStore) -> None:
     ids = [store.submit(request(), owner) for owner in ("anna", "bert", "anna")]
     store.cancel(ids[0])

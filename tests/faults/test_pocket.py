@@ -1,0 +1,89 @@
+"""Two faults with a real model: pocket, or a tiny one of its layout where it is absent."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from studio.core.request import TextToVideo
+from studio.core.settings import ROOT
+from studio.jobs.assemble import assemble
+from studio.jobs.context import DEFAULT_RUNNER
+from studio.library.library import Library
+from studio.media.decode import read_clip
+from tests.faults.conftest import Studio, wait_for
+
+PATIENCE_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.parity.tiny import wan_pipeline
+
+    folder = tmp_path_factory.mktemp("tiny")
+    wan_pipeline("pocket").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def preset(studio: Studio, request: pytest.FixtureRequest) -> str:
+    """The preset's id; the studio runs real jobs from here on."""
+    studio.policy = type(studio.policy)(**{**vars(studio.policy), "runner": DEFAULT_RUNNER})
+    if (ROOT / "studio/pocket/weights/transformer").is_dir():
+        return "pocket"
+    folder = request.getfixturevalue("tiny_folder")
+    text = (ROOT / "presets/pocket.toml").read_text(encoding="utf-8")
+    text = text.replace('id = "pocket"', 'id = "tiny"').replace("embedded", "local")
+    text = text.replace('"pocket/weights"', f'"{folder}"')
+    (studio.settings.user_presets_dir / "tiny.toml").write_text(text, encoding="utf-8")
+    return "tiny"
+
+
+def submit(studio: Studio, preset: str, seconds: float) -> str:
+    wish = TextToVideo(
+        preset=preset,
+        prompt="a red ball moves right over the meadow at day, static camera",
+        seconds=seconds,
+        num_inference_steps=4,
+        seed=7,
+        method="overlap-prefix",
+    )
+    return studio.store.submit(wish, "anna")
+
+
+def hashes(studio: Studio, job_id: str) -> list[str]:
+    return [window["sha256"] for window in studio.store.get(job_id).summary["windows"]]
+
+
+def test_a_killed_run_equals_an_unbroken_one(studio: Studio, preset: str) -> None:
+    supervisor = studio.open()
+    broken = submit(studio, preset, 5)
+    wait_for(lambda: studio.store.get(broken).segments, PATIENCE_S)
+    first = Path(studio.store.get(broken).segments[0].path)
+    made = first.stat().st_mtime_ns
+    os.kill(supervisor.worker_pid(), signal.SIGKILL)
+    wait_for(lambda: studio.store.get(broken).ended, PATIENCE_S)
+    job = studio.store.get(broken)
+    assert (job.state, job.attempt) == ("done", 2), job.message
+    assert first.stat().st_mtime_ns == made
+    unbroken = submit(studio, preset, 5)
+    wait_for(lambda: studio.store.get(unbroken).ended, PATIENCE_S)
+    assert hashes(studio, broken) == hashes(studio, unbroken)
+    assert len(hashes(studio, broken)) == 3
+    assert Library(studio.settings.outputs_dir).get(job.clip_id).owner == "anna"
+
+
+def test_a_canceled_run_keeps_windows_that_become_a_clip(studio: Studio, preset: str) -> None:
+    studio.open()
+    job_id = submit(studio, preset, 60)
+    wait_for(lambda: len(studio.store.get(job_id).segments) >= 2, PATIENCE_S)
+    studio.store.cancel(job_id)
+    wait_for(lambda: studio.store.get(job_id).ended, PATIENCE_S)
+    job = studio.store.get(job_id)
+    assert job.state == "canceled"
+    clip = Library(studio.settings.outputs_dir).get(assemble(job, studio.settings.outputs_dir))
+    assert len(read_clip(clip.path)) == sum(s.frames for s in job.segments)
+    assert clip.owner == "anna"
