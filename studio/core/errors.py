@@ -1,4 +1,4 @@
-"""Every error that a person may see: the message is a sentence with the rule, the value, the remedy."""
+"""Every error that a person may see: a sentence with the rule, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class NumericError(StudioError):
     """What was computed is not a picture: NaN, flat or frozen."""
 
 
-class Cancelled(StudioError):
+class Cancelled(StudioError):  # noqa: N818  # what the user asked for is no error
     """The user asked for the job to end; finished windows are kept."""

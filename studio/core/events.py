@@ -1,4 +1,4 @@
-"""All that a job ever says. Plain data: written to the store by the worker, read by whoever looks."""
+"""All that a job ever says: plain data, written by the worker, read by whoever looks."""
 
 from __future__ import annotations
 
