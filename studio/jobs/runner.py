@@ -12,7 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.core.events import Done
+from studio.core.errors import MemoryBudgetError
+from studio.core.events import Done, Notice
 from studio.core.plan import Plan
 from studio.core.preset import find_preset
 from studio.core.request import Request, Retake, dump_request
@@ -33,15 +34,49 @@ if TYPE_CHECKING:
 
 __all__ = ["RunContext", "run"]
 
+FRUGAL = ("model", "block", "disk")
+"""Offload modes in which a part leaves memory as soon as it is not in use."""
+
 
 def run(request: Request, ctx: RunContext) -> Done:
-    """Make the clip of `request`.
+    """Make the clip of `request`; when memory runs out, once more with less kept in it.
 
     Raises:
         Cancelled: if `ctx.should_stop()` said so; the windows are kept.
         StudioError: for what can be explained: a request that does not fit, weights that are not
             there, a full disk, numbers that are none.
     """
+    ctx.models.frugal = request.offload in FRUGAL
+    if ctx.models.frugal:
+        ctx.models.free_all()
+    try:
+        return _run(request, ctx)
+    except (MemoryError, MemoryBudgetError, RuntimeError) as error:
+        if ctx.models.frugal or not is_memory(error):
+            raise
+    # Outside the handler: the error's traceback would keep the model's tensors alive.
+    ctx.models.frugal = True
+    ctx.models.free_all()
+    ctx.emit(
+        Notice(
+            "memory ran out: the run goes on with only one part of the model in memory at a "
+            "time, which is slower; finished windows are kept"
+        )
+    )
+    return _run(request, ctx)
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the host or (by name, torch stays unimported) on the device."""
+    if isinstance(error, MemoryError | MemoryBudgetError):
+        return True
+    # On a CPU torch says so in words only.
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
+
+
+def _run(request: Request, ctx: RunContext) -> Done:
     from studio.stitching.windows import make_plan
 
     preset = find_preset(ctx.presets, request.preset)

@@ -42,6 +42,8 @@ class ModelManager:
         self.budget_bytes = budget_bytes or free_bytes(device)
         self.device_name = device
         self.cache_dir = cache_dir
+        self.frugal = False
+        """Drop every part as soon as nobody uses it: slower, and the least memory."""
         self.loads: Counter[str] = Counter()
         self._residents: dict[str, Resident] = {}
         self._clock = 0
@@ -68,6 +70,8 @@ class ModelManager:
             with self._mutex:
                 resident.locks -= 1
                 resident.last_used = self._tick()
+                if self.frugal and not resident.locks:
+                    self._drop([resident.spec.key])
 
     def resident_bytes(self) -> int:
         """Bytes of all parts in memory."""

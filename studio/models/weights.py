@@ -148,7 +148,7 @@ def read_header(path: Path) -> dict[str, Any]:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if size != 8 + length + end:
             raise ValueError(f"{size:,} bytes instead of {8 + length + end:,}")
-    except (OSError, ValueError, KeyError, struct.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise WeightsError(
             f"{path} is not a whole safetensors file ({error}); download it again"
         ) from error

@@ -293,3 +293,31 @@ def test_a_lora_changes_the_clip_and_only_while_it_is_asked_for(bench: Bench) ->
     assert not torch.equal(bench.latents(), plain)
     bench.run(frames=5)
     assert torch.equal(bench.latents(), plain)
+
+
+def test_when_memory_runs_out_the_run_goes_on_with_less(
+    bench: Bench, models: ModelManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.models.families.wan_denoise import WanDenoiser
+
+    whole = bench.run(frames=29, method="overlap-prefix")
+    expected = bench.latents()
+    renew_work_dir(bench)
+    bench.events.clear()
+    real, calls = WanDenoiser.__call__, []
+
+    def failing(self: Any, *arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == STEPS * 2 + 2:
+            raise torch.OutOfMemoryError("injected")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(WanDenoiser, "__call__", failing)
+    done = bench.run(frames=29, method="overlap-prefix")
+    assert torch.equal(bench.latents(), expected)
+    assert done.summary["forwards"] == whole.summary["forwards"]
+    assert done.summary["forwards_spent"] <= whole.summary["forwards"] + STEPS * 2
+    assert any("memory ran out" in getattr(e, "message", "") for e in bench.events)
+    assert models.resident_bytes() == 0
+    bench.run(frames=5)
+    assert models.resident_bytes() > 0
