@@ -65,12 +65,12 @@ class Engine:
         """
         plain = dict(data)
         for name in PICTURES:
-            if plain.get(name):
+            if name in plain:
                 plain[name] = str(self.uploaded(plain[name]))
         request = parse_request(plain)
         self._refuse_paths(request)
         self.plan(request)
-        kept = {name: str(self._keep(Path(plain[name]))) for name in PICTURES if plain.get(name)}
+        kept = {name: str(self._keep(Path(plain[name]))) for name in PICTURES if name in plain}
         return parse_request({**plain, **kept}) if kept else request
 
     def submit(self, data: Mapping[str, Any], owner: str, key: str | None = None) -> str:
@@ -125,7 +125,10 @@ class Engine:
         Raises:
             RequestError: if it is not an upload, not there or too large.
         """
-        path = Path(str(value)).resolve()
+        try:
+            path = Path(str(value)).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RequestError(self.t("error.input")) from error
         homes = (self.settings.cache_dir.resolve(), self.settings.inputs_dir.resolve())
         if not any(path.is_relative_to(home) for home in homes) or not path.is_file():
             raise RequestError(self.t("error.input"))

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 
 from studio.ui.door import Door
@@ -65,10 +66,6 @@ class Policy:
     quota_bytes: int = QUOTA_BYTES
 
 
-class TooLargeError(Exception):
-    """More was sent than is allowed."""
-
-
 class Guard:
     """ASGI middleware; refusals are short sentences with a 4xx status."""
 
@@ -99,30 +96,37 @@ class Guard:
         await self._pass(scope, receive, answer)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on with a counted body."""
+        """Hand the request on with a counted body.
+
+        What is too large is answered here; to the application it looks as if the client had left.
+        """
         most = self.policy.upload_bytes if _is_upload(scope["path"]) else self.policy.body_bytes
-        started = False
+        started = refused = False
         count = 0
 
         async def counted() -> Message:
-            nonlocal count
+            nonlocal count, refused
             message = await receive()
             count += len(message.get("body", b""))
-            if count > most:
-                raise TooLargeError
-            return message
+            if count <= most:
+                return message
+            if not started and not refused:
+                refused = True
+                await _refuse(_too_large(most))(scope, receive, send)
+            return {"type": "http.disconnect"}
 
         async def noted(message: Message) -> None:
             nonlocal started
-            started = True
-            await send(message)
+            if not refused:
+                started = True
+                await send(message)
 
         target = self.own if OWN.match(scope["path"]) else self.app
         try:
             await target(scope, counted, noted)
-        except TooLargeError:
-            if not started:
-                await _refuse(_too_large(most))(scope, receive, send)
+        except ClientDisconnect:
+            if not refused:
+                raise
 
 
 def judge(method: str, path: str, headers: dict[str, str], policy: Policy) -> Refusal | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Route
 
 from studio.core.errors import StudioError
 from studio.ui.door import Door
 from studio.ui.engine import Engine
 
 
-def own_routes(engine: Engine, door: Door) -> Router:
+def own_routes(engine: Engine, door: Door) -> Starlette:
     """What `Guard` answers without Gradio."""
 
     def health(request: Request) -> Response:
@@ -58,8 +59,8 @@ def own_routes(engine: Engine, door: Door) -> Router:
         answer.headers["cache-control"] = "no-store"
         return answer
 
-    return Router(
-        [
+    return Starlette(
+        routes=[
             Route("/healthz", health),
             Route("/login", door.login, methods=["GET", "POST"]),
             Route("/login/", door.login, methods=["GET", "POST"]),

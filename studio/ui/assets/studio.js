@@ -65,10 +65,14 @@
     if (document.title !== title) document.title = title;
   };
 
-  document.addEventListener('DOMContentLoaded', () => {
+  const start = () => {
     startTheme();
     new MutationObserver(showTitle).observe(document.body, {
       subtree: true, childList: true, attributes: true, attributeFilter: ['data-title'],
     });
-  });
+    showTitle();
+  };
+  // Gradio may add this script before or after the body is there.
+  if (document.body) start();
+  else document.addEventListener('DOMContentLoaded', start);
 })();
