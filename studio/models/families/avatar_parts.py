@@ -42,9 +42,10 @@ def flow_schedule(steps: int, shift: float) -> tuple[Any, Tensor]:
 
     The stock spacing of the same scheduler differs by up to 0.07 in sigma.
     """
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    import diffusers
 
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    kind: Any = diffusers.FlowMatchEulerDiscreteScheduler
+    scheduler = kind(shift=shift)
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 0.0, steps + 1)[:-1])
     return scheduler, scheduler.timesteps
 
@@ -93,7 +94,7 @@ def load_checked(
 def read_tensors(
     paths: Iterable[Path], dtype: torch.dtype | None = None
 ) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of safetensors files, one tensor in memory at a time."""
+    """Names and tensors of safetensors files, in `dtype` if given, one in memory at a time."""
     from safetensors import safe_open
 
     for path in paths:

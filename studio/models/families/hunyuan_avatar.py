@@ -102,7 +102,7 @@ class HunyuanAvatarFamily:
         from studio.models.families import hunyuan_avatar_weights as weights
         from studio.models.families.avatar_parts import read_tensors
 
-        model = weights.empty_transformer(self.preset.options.get("network", {}))
+        model: Any = weights.empty_transformer(self.preset.options.get("network", {}))
         tensors = read_tensors([self.transformer_path], torch_dtype(self.dtype, device))
         weights.load_transformer(model, tensors).require_complete("HunyuanVideo-Avatar")
         return model.to(device)
@@ -115,7 +115,7 @@ class HunyuanAvatarFamily:
         from studio.models.weights import read_config
 
         config = read_config(self.folder / "llava_llama_image")
-        token = config.get("image_token_index", config.get("image_token_id"))
+        token = config["image_token_id" if "image_token_id" in config else "image_token_index"]
         own = self.preset.options.get("template")
         layout = (str(own["text"]), int(own["crop"])) if own else template()
         return Encoder(self.components(), int(token), layout)

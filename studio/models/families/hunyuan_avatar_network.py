@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import HunyuanVideoTransformer3DModel
 from diffusers.models.embeddings import Timesteps, get_1d_rotary_pos_embed
-from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoPatchEmbed
+from diffusers.models.transformers.transformer_hunyuan_video import (
+    HunyuanVideoPatchEmbed,
+    HunyuanVideoTransformer3DModel,
+)
 from torch import Tensor, nn
 
 AUDIO_SHAPE = (10, 5, 384)
@@ -50,8 +52,9 @@ class AudioProjector(nn.Module):
         """[B, 4T-3, 10, 5, 384] -> [B, T, 16, D]: the first frame stands for a whole group."""
         hidden = F.relu(self.proj2(F.relu(self.proj1(audio.flatten(2)))))
         tokens = self.norm(self.proj3(hidden).unflatten(-1, (TOKENS_A_FRAME, -1)))
-        filled = torch.cat([tokens[:, :1].expand(-1, GROUP - 1, -1, -1), tokens], dim=1)
-        return filled.unflatten(1, (-1, GROUP)).flatten(2, 3)
+        filled: Any = torch.cat([tokens[:, :1].expand(-1, GROUP - 1, -1, -1), tokens], dim=1)
+        grouped: Tensor = filled.unflatten(1, (-1, GROUP)).flatten(2, 3)
+        return grouped
 
 
 class FaceAdapter(nn.Module):
@@ -114,7 +117,7 @@ def rotary(
     """Cosines and sines for the reference at time -1 followed by frames 0 to T-1."""
     frames, rows, columns = grid
     times = torch.arange(-1, frames, dtype=torch.float32)
-    positions = torch.meshgrid(
+    positions: Any = torch.meshgrid(
         times, torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij"
     )
     parts = [
@@ -129,7 +132,9 @@ class HunyuanAvatarTransformer(HunyuanVideoTransformer3DModel):
 
     def __init__(self, *, adapters: int = ADAPTERS, **base: Any) -> None:
         super().__init__(**{"guidance_embeds": False, **base})
-        config = self.config
+        config: Any = self.config
+        self._axes, self._theta = tuple(config.rope_axes_dim), float(config.rope_theta)
+        self._patch = int(config.patch_size)
         dim = config.num_attention_heads * config.attention_head_dim
         patch = (config.patch_size_t, config.patch_size, config.patch_size)
         self.ref_in = HunyuanVideoPatchEmbed(patch, config.in_channels, dim)
@@ -140,9 +145,7 @@ class HunyuanAvatarTransformer(HunyuanVideoTransformer3DModel):
         self.motion_pose = NumberEmbedder(dim // 4)
         self.fps_proj = NumberEmbedder(dim)
 
-    def forward(  # type: ignore[override]
-        self, hidden_states: Tensor, timestep: Tensor, inputs: AvatarInputs
-    ) -> Tensor:
+    def forward(self, hidden_states: Tensor, timestep: Tensor, inputs: AvatarInputs) -> Tensor:
         """The velocity [B, 16, T, H, W]; `timestep` [B] counts 0 to 1000."""
         return self.finish(self.features(hidden_states, timestep, inputs), timestep, inputs)
 
@@ -154,7 +157,7 @@ class HunyuanAvatarTransformer(HunyuanVideoTransformer3DModel):
         freqs = self._rotary(grid, latents)
         ref = self.x_embedder(inputs.ref_latents[:, :, :1])
         video = self.x_embedder(latents) + self.before_proj(self.ref_in(inputs.ref_latents))
-        image = torch.cat([ref, video], dim=1)
+        image: Any = torch.cat([ref, video], dim=1)
         text = self.context_embedder(inputs.text, timestep, inputs.text_mask)
         mask = self._attention_mask(image.shape[1], inputs.text_mask)
         audio = self.audio_proj(inputs.audio)
@@ -183,17 +186,18 @@ class HunyuanAvatarTransformer(HunyuanVideoTransformer3DModel):
             self._rotary(grid, image),
         )
         patches = self.proj_out(self.norm_out(image[:, features.ref.shape[1] :], vector))
-        size = self.config.patch_size
+        size = self._patch
         # elements of a patch are (channel, row, column)
         pixels = patches.unflatten(1, grid).unflatten(-1, (-1, size, size))
-        return pixels.permute(0, 4, 1, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4)
+        latents: Tensor = pixels.permute(0, 4, 1, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4)
+        return latents
 
     def _grid(self, latents: Tensor) -> tuple[int, int, int]:
-        size = self.config.patch_size
+        size = self._patch
         return latents.shape[2], latents.shape[3] // size, latents.shape[4] // size
 
     def _rotary(self, grid: tuple[int, int, int], like: Tensor) -> tuple[Tensor, Tensor]:
-        cos, sin = rotary(grid, tuple(self.config.rope_axes_dim), self.config.rope_theta)
+        cos, sin = rotary(grid, self._axes, self._theta)
         return cos.to(like.device), sin.to(like.device)
 
     def _vector(self, timestep: Tensor, inputs: AvatarInputs) -> Tensor:
@@ -205,7 +209,8 @@ class HunyuanAvatarTransformer(HunyuanVideoTransformer3DModel):
             (self.motion_pose, inputs.motion_pose),
         ):
             vector = vector + embed(ids.reshape(-1)).reshape(batch, -1)
-        return vector + self.fps_proj(inputs.fps)
+        whole: Tensor = vector + self.fps_proj(inputs.fps)
+        return whole
 
     @staticmethod
     def _attention_mask(image_tokens: int, text_mask: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ def template() -> tuple[str, int]:
     """HunyuanVideo's video template and how many of its tokens come before the prompt."""
     from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 
-    return str(DEFAULT_PROMPT_TEMPLATE["template"]), int(DEFAULT_PROMPT_TEMPLATE["crop_start"])
+    layout: dict[str, Any] = dict(DEFAULT_PROMPT_TEMPLATE)
+    return str(layout["template"]), int(layout["crop_start"])
 
 
 def tokenise(

@@ -109,19 +109,21 @@ def _cut(tensor: Tensor, parts: int, hidden: int) -> list[Tensor]:
     if parts == 1:
         return [tensor]
     rest = tensor.shape[0] - hidden * (parts - 1)
-    return list(tensor.split([hidden] * (parts - 1) + [rest], dim=0))
+    return list(torch.split(tensor, [hidden] * (parts - 1) + [rest], dim=0))
 
 
 def empty_transformer(config: Mapping[str, Any]) -> HunyuanAvatarTransformer:
     """The network without weights (meta device), as large as published unless `config` differs."""
     with torch.device("meta"):
         model = HunyuanAvatarTransformer(**config)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
 def load_transformer(
     model: HunyuanAvatarTransformer, tensors: Iterable[tuple[str, Tensor]]
 ) -> LoadReport:
     """The published tensors into the network, every one counted."""
-    hidden = model.config.num_attention_heads * model.config.attention_head_dim
+    config: Any = model.config
+    hidden = config.num_attention_heads * config.attention_head_dim
     return load_checked(model, tensors, lambda name, tensor: convert(name, tensor, hidden))

@@ -92,15 +92,16 @@ class OmniAvatarFamily:
         own = safetensors_in(self.adapter)
         shapes = {name: entry for path in own for name, entry in read_header(path).items()}
         sizes = weights.audio_sizes(shapes)
-        model = weights.empty_transformer(self.parts.config("transformer"), **sizes)
+        model: Any = weights.empty_transformer(self.parts.config("transformer"), **sizes)
         files = weight_files(self.parts.folder / "transformer")
-        weights.load_base(model, read_tensors(files, dtype)).require_complete("Wan 2.1 T2V")
+        weights.load_base(model, read_tensors(files), dtype).require_complete("Wan 2.1 T2V")
         rank = options.get("lora_rank", config.get("lora_rank"))
         weights.load_adapter(
             model,
-            read_tensors(own, dtype),
+            read_tensors(own),
             alpha=float(options.get("lora_alpha", config.get("lora_alpha", weights.LORA_ALPHA))),
             rank=None if rank is None else int(rank),
+            dtype=dtype,
         ).require_complete("OmniAvatar")
         return model.to(device)
 

@@ -65,7 +65,7 @@ class OmniAvatarDenoiser:
     def __call__(self, x: Tensor, step: Step, frames: Sequence[int]) -> Tensor:
         """The guided velocity of the window `frames`."""
         pins, rows = self._conditions.pins, self._conditions.rows(frames)
-        like = next(self._transformer.parameters())
+        like = self._transformer.patch_embedding.weight
         mask = pins.mask[:, :, rows].to(x)
         given = torch.where(mask == 0, pins.clean[:, :, rows].to(x), x)
         reference = pins.extras["reference"].to(x).expand_as(given)

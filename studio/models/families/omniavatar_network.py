@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
 AUDIO_FEATURES = 14 * 768
@@ -42,7 +42,7 @@ class AudioPack(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """[B, 4T-3, F] -> [B, T, width]; features of a group lie frame after frame."""
-        filled = torch.cat([audio[:, :1].expand(-1, GROUP - 1, -1), audio], dim=1)
+        filled: Any = torch.cat([audio[:, :1].expand(-1, GROUP - 1, -1), audio], dim=1)
         packed: Tensor = self.norm_out(self.proj(filled.unflatten(1, (-1, GROUP)).flatten(2)))
         return packed
 
@@ -62,24 +62,24 @@ class OmniAvatarTransformer(WanTransformer3DModel):
         self, *, audio_features: int = AUDIO_FEATURES, audio_width: int = 32, **base: Any
     ) -> None:
         super().__init__(**{"in_channels": 33, **base})
-        self.condition_embedder.timesteps_proj = Sinusoid(self.config.freq_dim)
-        dim = self.config.num_attention_heads * self.config.attention_head_dim
+        config: Any = self.config
+        embedder: Any = self.condition_embedder
+        embedder.timesteps_proj = Sinusoid(config.freq_dim)
+        dim = config.num_attention_heads * config.attention_head_dim
+        self._injected = audio_blocks(config.num_layers)
         self.audio_features = audio_features
         self.audio_proj = AudioPack(audio_features, audio_width)
-        self.audio_cond_projs = nn.ModuleList(
-            nn.Linear(audio_width, dim) for _ in audio_blocks(self.config.num_layers)
-        )
+        self.audio_cond_projs = nn.ModuleList(nn.Linear(audio_width, dim) for _ in self._injected)
 
     def audio_residuals(self, audio: Tensor) -> dict[int, Tensor]:
         """What is added before each block, [B, T, 1, dim], by block index."""
         packed = self.audio_proj(audio)
-        blocks = audio_blocks(self.config.num_layers)
         return {
             index: proj(packed).unsqueeze(2)
-            for index, proj in zip(blocks, self.audio_cond_projs, strict=True)
+            for index, proj in zip(self._injected, self.audio_cond_projs, strict=True)
         }
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         hidden_states: Tensor,
         timestep: Tensor,
@@ -115,4 +115,5 @@ class OmniAvatarTransformer(WanTransformer3DModel):
         patches = self.proj_out(normed.type_as(tokens))
         # rows of a patch are (row, column, channel) with patch size (1, 2, 2)
         pixels = patches.unflatten(1, grid).unflatten(-1, (2, 2, -1))
-        return pixels.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+        latents: Tensor = pixels.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+        return latents

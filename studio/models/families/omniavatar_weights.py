@@ -102,19 +102,32 @@ def empty_transformer(config: Mapping[str, Any], **audio: int) -> OmniAvatarTran
     known = {key: config[key] for key in keys if key in config}
     with torch.device("meta"):
         model = OmniAvatarTransformer(**known, **audio)
+    sizes: Any = model.config
     model.rope = WanRotaryPosEmbed(
-        model.config.attention_head_dim, model.config.patch_size, model.config.rope_max_seq_len
+        sizes.attention_head_dim, sizes.patch_size, sizes.rope_max_seq_len
     )
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
-def load_base(model: OmniAvatarTransformer, tensors: Iterable[tuple[str, Tensor]]) -> LoadReport:
-    """Wan's tensors into the network; its 16-channel patch embedding is left to the adapter."""
+def load_base(
+    model: OmniAvatarTransformer,
+    tensors: Iterable[tuple[str, Tensor]],
+    dtype: torch.dtype | None = None,
+) -> LoadReport:
+    """Wan's tensors into the network; its 16-channel patch embedding is left to the adapter.
+
+    They become `dtype` if given, those excepted that diffusers keeps in float32 (time, norms).
+    """
+    kept = set(model._keep_in_fp32_modules)
     expected = {n for n, _ in model.named_parameters() if not n.startswith(_OWN)}
 
     def convert(name: str, tensor: Tensor) -> dict[str, Tensor]:
         ours = base_name(name)
-        return {} if ours is None else {ours: tensor}
+        if ours is None:
+            return {}
+        precise = not kept.isdisjoint(ours.split("."))
+        return {ours: tensor.to(torch.float32 if dtype and precise else dtype)}
 
     wanted = ((n, t) for n, t in tensors if not n.startswith("patch_embedding."))
     return load_checked(model, wanted, convert, expected)
@@ -126,6 +139,7 @@ def load_adapter(
     *,
     alpha: float = LORA_ALPHA,
     rank: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> LoadReport:
     """OmniAvatar's own tensors: the LoRA is merged, W += alpha/rank * B A, the rest is put in.
 
@@ -135,9 +149,7 @@ def load_adapter(
         WeightsError: if a tensor has another shape than its place or another rank than `rank`.
     """
     targets = {
-        f"blocks.{i}.{part}.weight"
-        for i in range(model.config.num_layers)
-        for part in _PARTS.values()
+        f"blocks.{i}.{part}.weight" for i in range(len(model.blocks)) for part in _PARTS.values()
     }
     halves: dict[str, dict[str, Tensor]] = {target: {} for target in targets}
     left = {n for n, _ in model.named_parameters() if n.startswith(_OWN)}
@@ -155,7 +167,7 @@ def load_adapter(
         pair[match[3]] = tensor
         consumed += 1
     missing = [f"{t} (LoRA)" for t in sorted(targets) if len(halves[t]) != 2]
-    own = load_checked(model, plain, lambda name, tensor: {name: tensor}, left)
+    own = load_checked(model, plain, lambda name, tensor: {name: tensor.to(dtype)}, left)
     for target, pair in halves.items():
         if len(pair) == 2:
             _merge(model, target, pair, alpha, rank)

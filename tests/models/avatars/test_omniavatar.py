@@ -117,7 +117,7 @@ def run_loop(
         out: Tensor = golden.model(*args, **options)
         return out
 
-    record.parameters = golden.model.parameters  # type: ignore[attr-defined]
+    record.patch_embedding = golden.model.patch_embedding  # type: ignore[attr-defined]
     conditions = Conditions(
         plan=None,  # type: ignore[arg-type]
         prompts=lambda _frames: PromptEmbeds(given["posi"], given["nega"]),

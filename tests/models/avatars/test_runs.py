@@ -87,6 +87,21 @@ def test_the_sound_changes_the_clip(
     assert len(hashes) == 2
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_half_precision_makes_nearly_the_same(
+    name: str, presets: dict[str, Preset], models: ModelManager, tmp_path: Path
+) -> None:
+    clips = []
+    for dtype in ("float32", "bfloat16"):
+        options = {**presets[name].options, "dtype": dtype}
+        preset = presets[name].model_copy(update={"options": options})
+        (tmp_path / dtype).mkdir()
+        audio = [tiny_avatars.sound(tmp_path / dtype / "own.wav", 0.5)]
+        done = clip(preset, models, tmp_path / dtype, audio=audio)
+        clips.append(np.stack(list(read_frames(done.path))).astype(np.float32))
+    assert np.abs(clips[0] - clips[1]).mean() < 4
+
+
 def test_split_guidance_costs_three_passes(
     presets: dict[str, Preset], models: ModelManager, tmp_path: Path
 ) -> None:

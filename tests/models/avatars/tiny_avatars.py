@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -263,11 +264,10 @@ def published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         head = pattern.replace("\\", "").replace("(d+).", "")
         count = len({n[len(prefix) :].split(".")[0] for n in rest if n.startswith(prefix)})
         for i in range(count):
-            for theirs, targets in parts.items():
-                for leaf in ("weight", "bias"):
-                    pieces = [rest.pop(f"{prefix}{i}.{t}.{leaf}", None) for t in targets]
-                    if pieces[0] is not None:
-                        found[f"{head}{i}.{theirs}.{leaf}"] = torch.cat(pieces)
+            for (theirs, targets), leaf in product(parts.items(), ("weight", "bias")):
+                pieces = [rest.pop(f"{prefix}{i}.{t}.{leaf}", None) for t in targets]
+                if pieces[0] is not None:
+                    found[f"{head}{i}.{theirs}.{leaf}"] = torch.cat(pieces)
     assert not rest, list(rest)[:5]
     return found
 
