@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from studio.core.errors import WeightsError
 from studio.core.preset import Preset
-from studio.models.weights import LoadReport, find_folder, read_header, weight_files
+from studio.models.weights import LoadReport, find_folder, read_header
 
 STRIDE = 4
 Convert = Callable[[str, Tensor], dict[str, Tensor]]
@@ -105,14 +105,20 @@ def read_tensors(
                 yield name, tensor if dtype is None else tensor.to(dtype)
 
 
-def safetensors_in(folder: Path) -> list[Path]:
-    """All weights of a folder that has no index; what the usual names say, else whatever is there.
+def converted(folder: Path, published: str, title: str) -> list[Path]:
+    """The safetensors files of a folder whose weights are published as the pickle `published`.
 
     Raises:
-        WeightsError: if there are none; says how to convert pickles.
+        WeightsError: if there are none; says how to make them.
     """
     found = sorted(folder.glob("*.safetensors"))
-    return found or weight_files(folder)
+    if not found:
+        target = folder / Path(published).with_suffix(".safetensors").name
+        raise WeightsError(
+            f"{title} is published as a pickle, {published}, which can run code; fetch that file "
+            f"and run `python -m studio models convert {Path(published).name} {target}`"
+        )
+    return found
 
 
 def adapter_folder(preset: Preset, index: int) -> Path:

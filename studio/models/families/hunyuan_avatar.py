@@ -20,7 +20,7 @@ from studio.core.preset import Preset
 from studio.models.component import ComponentSpec
 from studio.models.families.diffusers_parts import PartsFolder, torch_dtype
 from studio.models.family import Conditions, Given, Pins, PromptEmbeds
-from studio.models.weights import find_folder, fingerprint, weight_files
+from studio.models.weights import find_folder, fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,6 @@ OPTIONS = {"cache", "dtype", "network", "reference_frames", "template", "transfo
 CACHES = ("none", "published", "scaled")
 TRANSFORMER_FILE = "hunyuan-video-t2v-720p/transformers/mp_rank_00_model_states.safetensors"
 REFERENCE_FRAMES = 129
-TRANSFORMER_BYTES = 12_990_000_000 * 2
 
 
 def create(preset: Preset) -> HunyuanAvatarFamily:
@@ -75,7 +74,7 @@ class HunyuanAvatarFamily:
                 key=f"transformer:hunyuan-avatar:{fingerprint([path])}:{self.dtype}",
                 kind="transformer",
                 load=self._load_transformer,
-                bytes=path.stat().st_size if path.is_file() else TRANSFORMER_BYTES,
+                bytes=path.stat().st_size,
             ),
             "vae": loading.vae_spec(self.vae_parts),
             "text_encoder": language,
@@ -93,9 +92,12 @@ class HunyuanAvatarFamily:
         Raises:
             WeightsError: if it is not there or still a pickle.
         """
+        from studio.models.families.avatar_parts import converted
+
         path = self.folder / str(self.preset.options.get("transformer_file", TRANSFORMER_FILE))
         if not path.is_file():
-            weight_files(path.parent)
+            name = str(path.with_suffix(".pt").relative_to(self.folder))
+            return converted(path.parent, name, self.preset.title)[0]
         return path
 
     def _load_transformer(self, device: torch.device) -> Any:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OPTIONS = {"dtype", "lora_alpha", "lora_rank", "rounded_timesteps", "flow_shift"}
 MAX_TOKENS = 512
+PUBLISHED = "pytorch_model.pt"
 
 
 def create(preset: Preset) -> OmniAvatarFamily:
@@ -83,13 +84,13 @@ class OmniAvatarFamily:
 
     def _load_transformer(self, device: torch.device) -> Any:
         from studio.models.families import omniavatar_weights as weights
-        from studio.models.families.avatar_parts import read_tensors, safetensors_in
+        from studio.models.families.avatar_parts import converted, read_tensors
 
         options = self.preset.options
         path = self.adapter / "config.json"
         config = read_config(self.adapter) if path.is_file() else {}
         dtype = torch_dtype(self.dtype, device)
-        own = safetensors_in(self.adapter)
+        own = converted(self.adapter, PUBLISHED, self.preset.title)
         shapes = {name: entry for path in own for name, entry in read_header(path).items()}
         sizes = weights.audio_sizes(shapes)
         model: Any = weights.empty_transformer(self.parts.config("transformer"), **sizes)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from studio.core.errors import PresetError, RequestError
+from studio.core.errors import PresetError, RequestError, WeightsError
 from studio.core.events import Done
 from studio.core.preset import Preset
 from studio.core.request import parse_request
@@ -144,6 +144,19 @@ def test_speakers_take_turns(
     assert done.summary["frames"] == 13
     with pytest.raises(RequestError, match="one speaker"):
         clip(presets["omniavatar"], models, tmp_path, audio=audio)
+
+
+def test_a_pickle_is_to_be_converted(presets: dict[str, Preset], tmp_path: Path) -> None:
+    preset = presets["hunyuan_avatar"]
+    options = {**preset.options, "transformer_file": "elsewhere/weights.safetensors"}
+    family = family_for(preset.model_copy(update={"options": options}))
+    with pytest.raises(WeightsError, match=r"models convert weights\.pt"):
+        family.components()
+    ears = presets["omniavatar"].weights.adapters[1]
+    weights = presets["omniavatar"].weights.model_copy(update={"adapters": (str(tmp_path), ears)})
+    bare = family_for(presets["omniavatar"].model_copy(update={"weights": weights}))
+    with pytest.raises(WeightsError, match=r"models convert pytorch_model\.pt"):
+        bare.components()["transformer"].load(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", MAKERS)
