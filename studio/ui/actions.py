@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from studio.core.errors import RequestError
+from studio.jobs.assemble import assemble
 from studio.ui.engine import Engine
 from studio.ui.live import CARDS, Page
 
@@ -22,9 +23,14 @@ def act(engine: Engine, owner: str, page: Page, do: str, target: str) -> Page:
         _JOBS[do](engine, target)
         engine.wake()
         return replace(page, focus=f"job:{target}")
-    if do in _CLIPS:
-        return _CLIPS[do](engine, owner, page, target)
+    if do in _PAGE:
+        return _PAGE[do](engine, owner, page, target)
     raise RequestError(f"there is no action {do[:40]!r}; reload the page")
+
+
+def _assemble(engine: Engine, owner: str, page: Page, target: str) -> Page:
+    job = engine.job(target, owner)
+    return replace(page, focus=f"clip:{assemble(job, engine.settings.outputs_dir)}", stamp=())
 
 
 def _more(engine: Engine, owner: str, page: Page, target: str) -> Page:
@@ -67,7 +73,8 @@ _JOBS: dict[str, Callable[[Engine, str], Any]] = {
     "retry": lambda engine, job_id: engine.store.retry(job_id),
     "show": lambda engine, job_id: engine.store.get(job_id),
 }
-_CLIPS: dict[str, Callable[[Engine, str, Page, str], Page]] = {
+_PAGE: dict[str, Callable[[Engine, str, Page, str], Page]] = {
+    "assemble": _assemble,
     "open": _open,
     "star": _star,
     "unstar": _unstar,

@@ -23,10 +23,14 @@ from studio.library.library import Library
 from studio.media.images import load_image, probe_image
 from studio.stitching.windows import make_plan
 from studio.ui.links import Links
+from studio.ui.policy import LOOPBACK
 from studio.ui.texts import Texts
 
 OWNER = re.compile(r"[0-9a-f]{32}")
 PICTURES = ("image", "last_image")
+MAX_CLIPS = 100_000
+NOBODY = ("", "api")
+"""Owners of clips that the command line and programs made."""
 MAX_PICTURE_BYTES = 64 * 2**20
 
 
@@ -92,12 +96,9 @@ class Engine:
 
     def clips(self, owner: str) -> list[Clip]:
         """The owner's clips, newest first; on this machine alone also those of the command line."""
-        jobs = self.store.list(limit=100_000)
-        mine = {job.clip_id for job in jobs if job.owner == owner}
-        others = {job.clip_id for job in jobs} - mine
-        local = self.settings.host in ("127.0.0.1", "localhost", "::1")
-        found = self.library.list(limit=100_000)
-        return [c for c in found if c.id in mine or (local and c.id not in others)]
+        local = self.settings.host in LOOPBACK and not self.settings.share
+        owners = {owner, *(NOBODY if local else ())}
+        return [c for c in self.library.list(limit=MAX_CLIPS) if c.owner in owners]
 
     def clip(self, clip_id: str, owner: str) -> Clip:
         """The clip, if the owner may see it.
@@ -105,10 +106,10 @@ class Engine:
         Raises:
             RequestError: if not.
         """
-        for clip in self.clips(owner):
-            if clip.id == clip_id:
-                return clip
-        raise RequestError(self.t("error.clip"))
+        found = next((c for c in self.clips(owner) if c.id == clip_id), None)
+        if found is None:
+            raise RequestError(self.t("error.clip"))
+        return found
 
     def lend(self, kept: Path) -> Path:
         """A copy of an input picture where the page may show it."""

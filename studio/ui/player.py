@@ -139,7 +139,7 @@ def _buttons(t: Texts, job: Job) -> str:
 
 def job_buttons(t: Texts, job: Job, *, look: str) -> str:
     """What can be done to a job in its state."""
-    offers = {
+    offers: tuple[str, ...] = {
         "queued": ("cancel",),
         "running": () if job.stop else ("pause", "cancel"),
         "paused": ("resume", "cancel"),
@@ -148,6 +148,8 @@ def job_buttons(t: Texts, job: Job, *, look: str) -> str:
         "canceled": ("retry",),
         "done": (),
     }[job.state]
+    if job.segments and job.state in ("paused", "failed", "canceled"):
+        offers += ("assemble",)
     return "".join(button("act", do, job.id, t(f"do.{do}"), look=look) for do in offers)
 
 

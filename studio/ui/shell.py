@@ -54,9 +54,10 @@ def build(
 def build_page(engine: Engine) -> gr.Blocks:
     """The page of one engine."""
     t = engine.t
-    with gr.Blocks(
+    demo: gr.Blocks = gr.Blocks(
         title=t("app"), analytics_enabled=False, fill_width=True, delete_cache=(3600, KEPT_S)
-    ) as demo:
+    )
+    with demo:
         gr.HTML(_header(t), elem_id="vs-header")
         with gr.Row(elem_classes="vs-work", equal_height=False):
             with gr.Column(scale=5, min_width=320, elem_classes="vs-left"):

@@ -72,8 +72,8 @@ class Studio:
             "forwards": plan.forwards,
             "timings": {"total": 14.2},
         }
-        sidecar = {"request": job.request, "summary": summary, "plan": asdict(plan), "versions": {}}
-        self.library.publish(clip_id, sidecar)
+        sidecar = {"request": job.request, "summary": summary, "plan": asdict(plan)}
+        self.library.publish(clip_id, {**sidecar, "owner": job.owner})
         self.store.report(job.id, WORKER, Done(clip_id=clip_id, path=str(path), summary=summary))
         return clip_id
 
