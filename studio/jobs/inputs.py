@@ -11,7 +11,7 @@ import numpy as np
 
 from studio.core.errors import MediaError, RequestError
 from studio.core.plan import Plan
-from studio.core.request import Fit, Request
+from studio.core.request import FaceBox, Fit, Request
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,8 @@ class Inputs:
     last_image: Frames | None = None
     audio: tuple[Path, ...] = ()
     continued: Continued | None = None
+    faces: tuple[FaceBox, ...] = ()
+    """Where the speakers' faces are in `image`."""
 
     @property
     def pictures(self) -> tuple[Frames, ...]:
@@ -58,14 +60,27 @@ def read_inputs(request: Request, plan: Plan, say: Say) -> Inputs:
 
     Raises:
         MediaError: if one cannot be read.
+        RequestError: if a face does not lie in the portrait.
     """
     audio = tuple(Path(name) for name in getattr(request, "audio", ()))
-    first, last = (_picture(request, name, plan, say) for name in ("image", "last_image"))
-    return Inputs(image=first, last_image=last, audio=audio)
+    from studio.media.faces import fit_box
+    from studio.media.images import fit_image
+
+    fit: Fit = getattr(request, "fit", "crop")
+    first, last = (_picture(request, name, say) for name in ("image", "last_image"))
+    faces: list[FaceBox] = []
+    if first is not None:
+        size, target = (first.shape[1], first.shape[0]), (plan.width, plan.height)
+        faces = [fit_box(box, size, target, fit) for box in getattr(request, "faces", ())]
+    fitted = [
+        None if picture is None else fit_image(picture, plan.width, plan.height, fit)
+        for picture in (first, last)
+    ]
+    return Inputs(image=fitted[0], last_image=fitted[1], audio=audio, faces=tuple(faces))
 
 
-def _picture(request: Request, name: str, plan: Plan, say: Say) -> Frames | None:
-    from studio.media.images import fit_image, open_image
+def _picture(request: Request, name: str, say: Say) -> Frames | None:
+    from studio.media.images import open_image
 
     path = getattr(request, name, None)
     if path is None:
@@ -73,8 +88,8 @@ def _picture(request: Request, name: str, plan: Plan, say: Say) -> Frames | None
     picture = open_image(path)
     for notice in picture.notices:
         say(notice)
-    fit: Fit = getattr(request, "fit", "crop")
-    return fit_image(picture.pixels, plan.width, plan.height, fit)
+    pixels: Frames = picture.pixels
+    return pixels
 
 
 def audio_seconds(request: Request) -> float | None:

@@ -14,14 +14,16 @@ import torch
 from studio.core.errors import PresetError, RequestError, WeightsError
 from studio.core.events import Done
 from studio.core.preset import Preset
-from studio.core.request import parse_request
+from studio.core.request import FaceBox, parse_request
 from studio.jobs.context import RunContext
+from studio.jobs.inputs import read_inputs
 from studio.jobs.runner import run
 from studio.media.decode import read_frames
 from studio.models.family import Given, family_for
 from studio.models.manager import ModelManager
 from studio.stitching.windows import make_plan
 from tests.models.avatars import tiny_avatars
+from tests.parity.tiny import single_plan
 
 MAKERS = {"omniavatar": tiny_avatars.omniavatar, "hunyuan_avatar": tiny_avatars.hunyuan}
 
@@ -181,3 +183,22 @@ def test_any_partition_of_the_latents_decodes_alike(
         rest = decoder.push(latents[:, :, 3:])
     assert whole.shape == (25, 32, 32, 3)
     assert np.array_equal(np.concatenate([start, rest]), whole)
+
+
+def test_faces_are_given_in_the_portraits_own_pixels(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (128, 64)).save(tmp_path / "wide.png")
+    face = {"x": 48, "y": 16, "width": 32, "height": 32}
+    request = parse_request(
+        {
+            "kind": "avatar",
+            "image": str(tmp_path / "wide.png"),
+            "audio": ["none.wav"],
+            "faces": [face],
+        }
+    )
+    plan = single_plan("avatar", (32, 32), 5)
+    inputs = read_inputs(request, plan, lambda _notice: None)
+    # halved, and 16 columns are cut off on the left
+    assert inputs.faces == (FaceBox(x=8, y=8, width=16, height=16),)
