@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import statistics
@@ -15,20 +16,23 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import psutil
 import typer
 
 from studio.commands.common import AsJson, DataDir, guarded, open_settings, show
+from studio.commands.make import Kitchen
 from studio.core.errors import StudioError
 from studio.core.preset import find_preset
-from studio.core.settings import ROOT
+from studio.core.request import Cache, parse_request
+from studio.core.settings import ROOT, Settings
 from studio.jobs.context import all_presets, make_models
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
 Repeats = Annotated[int, typer.Option(min=1, max=50, help="Runs of each rival.")]
+PROMPT = "a red ball moves right over the meadow at day, static camera"
 START_LIMIT_S = 120.0
 
 Rival = Callable[[Callable[[], None]], Any]
@@ -111,6 +115,82 @@ def decode(
         for name in rivals
     )
     show(value, text, as_json=as_json)
+
+
+@app.command()
+@guarded
+def stitch(
+    preset: Annotated[str, typer.Option(help="The model.")] = "pocket",
+    seconds: Annotated[float, typer.Option(help="Length of the clip.")] = 6.0,
+    repeats: Repeats = 1,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """The methods for long clips beside one another: time, forwards, seams, drift."""
+    settings = open_settings(data_dir)
+    chosen = find_preset(all_presets(settings), preset)
+    wishes: dict[str, dict[str, Any]] = {
+        m: {"method": m, "seconds": seconds} for m in chosen.long.methods
+    }
+    _compare(settings, preset, wishes, repeats, as_json=as_json)
+
+
+@app.command()
+@guarded
+def cache(
+    preset: Annotated[str, typer.Option(help="The model.")] = "pocket",
+    repeats: Repeats = 1,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Skipped steps beside all steps: time, forwards, and how far the picture moves."""
+    settings = open_settings(data_dir)
+    wishes: dict[str, dict[str, Any]] = {name: {"cache": name} for name in get_args(Cache)}
+    _compare(settings, preset, wishes, repeats, as_json=as_json)
+
+
+def _compare(
+    settings: Settings,
+    preset: str,
+    wishes: Mapping[str, dict[str, Any]],
+    repeats: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Make one clip a wish, in turns; the first wish is what the others are compared with."""
+    requests = {
+        name: parse_request({"kind": "t2v", "preset": preset, "prompt": PROMPT, **wish})
+        for name, wish in wishes.items()
+    }
+    kitchen, seen = Kitchen.open(settings), {name: list[dict[str, Any]]() for name in requests}
+    with tempfile.TemporaryDirectory() as folder, kitchen.stoppable():
+        files = {name: Path(folder, f"{name}.mp4") for name in requests}
+        # The first run of all loads the model and is not counted.
+        kitchen.make(next(iter(requests.values())), Path(folder, "warm.mp4"))
+        for _ in range(repeats):
+            for name, request in requests.items():
+                seen[name].append(kitchen.make(request, files[name]))
+        base = next(iter(files.values()))
+        value = {name: _summed(runs, files[name], base) for name, runs in seen.items()}
+    lines = [f"{name}: {json.dumps(found)}" for name, found in value.items()]
+    show(value, "\n".join(lines), as_json=as_json)
+
+
+def _summed(runs: list[dict[str, Any]], file: Path, base: Path) -> dict[str, Any]:
+    from studio.media.decode import read_clip
+    from studio.quality.colour import psnr
+
+    last, quality = runs[-1], runs[-1]["quality"]
+    ours, first = read_clip(file), read_clip(base)
+    return {
+        "frames": last["frames"],
+        "sampling_s": statistics.median(run["timings"]["sampling_s"] for run in runs),
+        "total_s": statistics.median(run["timings"]["total_s"] for run in runs),
+        "forwards": last["forwards_spent"],
+        "seam_ratio": quality.get("seam_ratio"),
+        "colour_drift": quality.get("colour_drift"),
+        "psnr": None if file == base or ours.shape != first.shape else psnr(ours, first),
+    }
 
 
 def alternate(rivals: Mapping[str, Rival], repeats: int) -> dict[str, dict[str, Any]]:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from studio.commands.common import FAILED, AsJson, DataDir, guarded, open_settings, say, show
+from studio.commands.common import (
+    FAILED,
+    AsJson,
+    DataDir,
+    check_output,
+    guarded,
+    open_settings,
+    say,
+    show,
+)
 from studio.core.errors import RequestError, StudioError, WeightsError
 from studio.core.preset import Preset, find_preset
+from studio.core.settings import ROOT
 from studio.jobs.context import all_presets
 
 app = typer.Typer(help="Weights of the presets.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="A preset; see `presets`.")]
-WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.gguf"]
-"""What is fetched: never a pickle, never code."""
 
 
 @app.command("list")
@@ -51,36 +62,54 @@ def pull(
     say(f"{weights.path}{size}, licence {weights.licence} {weights.licence_url}")
     if not accept_licence:
         raise RequestError("the licence was not accepted; read it, then add --accept-licence")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from studio.models import hub
 
-    try:
-        folder = snapshot_download(
-            weights.path, revision=weights.revision or None, allow_patterns=WANTED
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        first = str(error).splitlines()[0][:200]
-        raise WeightsError(
-            f"{weights.path} could not be downloaded ({first}); check the network and the "
-            "repository's terms, then try again: what is there is kept"
-        ) from error
+    folder = str(hub.pull(chosen))
     show({**about(chosen), "folder": folder}, folder, as_json=as_json)
 
 
 @app.command()
 @guarded
 def verify(preset: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Read every weight file of a preset and print its SHA-256."""
+    """Read every weight file of a preset, print its SHA-256, and say what is missing."""
+    from studio.models import hub
     from studio.models.weights import find_folder
 
-    folder = find_folder(find_preset(all_presets(open_settings(data_dir)), preset))
+    chosen = find_preset(all_presets(open_settings(data_dir)), preset)
+    folder = find_folder(chosen)
     rows = [_verified(path, folder) for path in sorted(folder.rglob("*.safetensors"))]
+    rows += [
+        {"file": report.part, "tensors": 0, "sha256": None, "error": report.problem}
+        for report in hub.verify(chosen)
+        if report.problem
+    ]
     if not rows:
         raise WeightsError(f"{folder} holds no safetensors file; download the weights again")
     text = "\n".join(f"{r['sha256'] or r['error']}  {r['file']}" for r in rows)
     show(rows, text, as_json=as_json)
     if any(row["error"] for row in rows):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+@guarded
+def convert(
+    source: Annotated[Path, typer.Argument(help="A published .pt, .pth, .bin or .ckpt file.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Turn a pickled weights file into safetensors, in a process that runs no code of it."""
+    if not source.is_file():
+        raise RequestError(f"there is no file {source}; check its path")
+    target = check_output(target, ".safetensors")
+    command = [sys.executable, "-m", "studio.models.convert", str(source.absolute()), str(target)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise WeightsError(lines[-1])
+    found = json.loads(done.stdout)
+    text = f"{found['tensors']} tensors, {found['bytes'] / 2**20:,.1f} MB"
+    show({"path": str(target), **found}, text, as_json=as_json)
 
 
 def about(preset: Preset) -> dict[str, Any]:

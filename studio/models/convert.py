@@ -1,4 +1,4 @@
-"""A published .pt or .bin file as safetensors. Run as a process of its own: pickles are not trusted.
+"""A published .pt or .bin file as safetensors, in a process of its own: pickles are not trusted.
 
 `python -m studio.models.convert SOURCE TARGET` prints a JSON object; exit status 1 with a sentence
 on stderr.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,18 @@ from studio.media.publish import atomic_path
 WRAPPERS = ("state_dict", "module", "model", "generator", "ema")
 """Keys under which training code puts the weights beside other things."""
 
+BROKEN = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+"""What torch's restricted unpickler raises for files that are none, or are no plain data."""
+
 
 def convert(source: Path, target: Path) -> dict[str, Any]:
     """Write the tensors of `source` to `target`; {tensors, bytes, dropped}.
@@ -30,8 +43,10 @@ def convert(source: Path, target: Path) -> dict[str, Any]:
         WeightsError: if `source` holds anything but plain data, or no tensors.
     """
     try:
-        data = torch.load(source, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        # Files of the older format cannot be mapped and are read whole.
+        mmap = zipfile.is_zipfile(source)
+        data = torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+    except BROKEN as error:
         first = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise WeightsError(
             f"{source.name} is not a plain weights file ({first}); "

@@ -16,7 +16,7 @@ from studio.jobs.space import Space
 from studio.jobs.supervisor import Policy, Supervisor
 
 TOY = "tests.faults.toy:run"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def wait_for(what: Callable[[], object], patience_s: float = PATIENCE_S) -> None:

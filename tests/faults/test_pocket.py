@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -42,13 +44,13 @@ def preset(studio: Studio, request: pytest.FixtureRequest) -> str:
     return "tiny"
 
 
-def submit(studio: Studio, preset: str, seconds: float) -> str:
+def submit(studio: Studio, preset: str, seconds: float, seed: int = 7) -> str:
     wish = TextToVideo(
         preset=preset,
         prompt="a red ball moves right over the meadow at day, static camera",
         seconds=seconds,
         num_inference_steps=4,
-        seed=7,
+        seed=seed,
         method="overlap-prefix",
     )
     return studio.store.submit(wish, "anna")
@@ -74,6 +76,31 @@ def test_a_killed_run_equals_an_unbroken_one(studio: Studio, preset: str) -> Non
     assert hashes(studio, broken) == hashes(studio, unbroken)
     assert len(hashes(studio, broken)) == 3
     assert Library(studio.settings.outputs_dir).get(job.clip_id).owner == "anna"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_kills_over_ten_jobs_change_nothing(studio: Studio, preset: str) -> None:
+    supervisor = studio.open()
+    broken = [submit(studio, preset, 5, seed) for seed in range(10)]
+    dice = random.Random(3)
+    for _ in range(20):
+        wait_for(lambda: supervisor.worker_pid() is not None, PATIENCE_S)
+        time.sleep(dice.uniform(1.0, 15.0))
+        pid = supervisor.worker_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda gone=pid: supervisor.worker_pid() != gone, PATIENCE_S)
+        if all(studio.store.get(job_id).ended for job_id in broken):
+            break
+    for seed, job_id in enumerate(broken):
+        wait_for(lambda one=job_id: studio.store.get(one).ended, 600)
+        job = studio.store.get(job_id)
+        assert job.state == "done", job.message
+        unbroken = submit(studio, preset, 5, seed)
+        wait_for(lambda one=unbroken: studio.store.get(one).ended, 600)
+        assert hashes(studio, job_id) == hashes(studio, unbroken)
+    assert {end.kind for end in supervisor.exits} <= {"killed"}
 
 
 def test_a_canceled_run_keeps_windows_that_become_a_clip(studio: Studio, preset: str) -> None:
