@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from studio.jobs.records import Job
 from studio.library.clip import Clip
@@ -184,7 +186,21 @@ def clip_facts(t: Texts, clip: Clip) -> str:
     total = summary.get("timings", {}).get("total")
     if isinstance(total, int | float):
         facts.append(chip(t("fact.made"), duration(total)))
+    facts += [chip(t(f"fact.{name}"), said) for name, said in _measures(summary).items()]
     return "".join(facts)
+
+
+def _measures(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What was measured on the finished clip, as far as it was."""
+    quality = summary.get("quality")
+    units = {"seam_ratio": "", "first_psnr": " dB", "end_psnr": " dB", "sync_corr": ""}
+    if not isinstance(quality, Mapping):
+        return {}
+    return {
+        name: f"{number(quality[name], 2)}{unit}"
+        for name, unit in units.items()
+        if isinstance(quality.get(name), int | float)
+    }
 
 
 def clip_buttons(t: Texts, links: Links, clip: Clip, *, look: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from studio.core.errors import RequestError
+from studio.core.errors import RequestError, StorageError
 from studio.core.preset import load_presets
 from studio.core.settings import Settings, prepare_data_dir
 from studio.ui.policy import LOOPBACK, on_space
@@ -41,6 +43,23 @@ def check_open(settings: Settings) -> None:
         )
 
 
+def with_data_dir(settings: Settings) -> Settings:
+    """The settings with a data directory that is there; a Space without a home uses /tmp.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    try:
+        prepare_data_dir(settings)
+    except StorageError:
+        if not on_space() or "data_dir" in settings.model_fields_set:
+            raise
+        place = Path(tempfile.gettempdir()) / "video-studio"
+        settings = settings.model_copy(update={"data_dir": place})
+        prepare_data_dir(settings)
+    return settings
+
+
 def serve(settings: Settings) -> None:
     """Run the studio until it is told to end.
 
@@ -48,7 +67,7 @@ def serve(settings: Settings) -> None:
         StudioError: if it cannot start; the message is for the person who started it.
     """
     check_open(settings)
-    prepare_data_dir(settings)
+    settings = with_data_dir(settings)
     prepare_environment(settings)
     from studio.jobs.backup import open_store
     from studio.jobs.executors import make_executor

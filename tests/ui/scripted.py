@@ -71,6 +71,7 @@ class Studio:
             "seed": job.request["seed"],
             "forwards": plan.forwards,
             "timings": {"total": 14.2},
+            "quality": {"seam_ratio": 1.04, "first_psnr": None},
         }
         sidecar = {"request": job.request, "summary": summary, "plan": asdict(plan)}
         self.library.publish(clip_id, {**sidecar, "owner": job.owner})

@@ -51,6 +51,7 @@ def test_a_job_is_told_from_waiting_to_clip(engine, studio):
     page, parts = look(engine, OWNER, page)
     assert engine.links.clip(clip_id) in parts["stage"]
     assert clip_id in parts["gallery"]
+    assert "<b>Seams</b> 1.04" in parts["stage"]
     assert parts["queue"] == ""
     assert parts["announce"] == "Done"
 

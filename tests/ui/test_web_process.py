@@ -18,7 +18,7 @@ from gradio_client import Client
 
 from studio.core.errors import StudioError
 from studio.core.settings import ROOT, Settings
-from studio.ui.serve import check_open
+from studio.ui.serve import check_open, with_data_dir
 
 PATIENCE_S = 120.0
 
@@ -193,6 +193,19 @@ def test_others_are_let_in_only_with_a_password(monkeypatch):
     check_open(Settings(host="127.0.0.1", password=""))
     monkeypatch.setenv("SPACE_ID", "me/studio")
     assert check_open(Settings(host="0.0.0.0", password="")) is None
+
+
+def test_a_space_without_a_home_keeps_its_data_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    monkeypatch.delenv("STUDIO_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", "/proc/nowhere")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    assert with_data_dir(Settings()).data_dir == tmp_path / "video-studio"
+    with pytest.raises(StudioError, match="cannot be written"):
+        with_data_dir(Settings(data_dir=Path("/proc/elsewhere")))
+    monkeypatch.delenv("SPACE_ID")
+    with pytest.raises(StudioError, match="cannot be written"):
+        with_data_dir(Settings())
 
 
 def test_a_space_listens_where_it_must(monkeypatch):
