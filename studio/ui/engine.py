@@ -79,7 +79,11 @@ class Engine:
 
     def submit(self, data: Mapping[str, Any], owner: str, key: str | None = None) -> str:
         """Queue the request in `data`; the job's id."""
-        job_id = self.store.submit(self.admit(data), owner, key)
+        request = self.admit(data)
+        source = getattr(request, "continue_from", None)
+        if source:
+            self.clip(source, owner)
+        job_id = self.store.submit(request, owner, key)
         self.wake()
         return job_id
 
@@ -120,8 +124,8 @@ class Engine:
             shutil.copyfile(kept, copy)
         return copy
 
-    def uploaded(self, value: object) -> Path:
-        """The path of an uploaded picture; nothing else on this machine can be named.
+    def uploaded(self, value: object, what: str = "picture") -> Path:
+        """The path of an uploaded file; nothing else on this machine can be named.
 
         Raises:
             RequestError: if it is not an upload, not there or too large.
@@ -135,7 +139,7 @@ class Engine:
             raise RequestError(self.t("error.input"))
         if path.stat().st_size > MAX_PICTURE_BYTES:
             raise MediaError(
-                f"a picture has at most {MAX_PICTURE_BYTES // 2**20} MB "
+                f"a {what} has at most {MAX_PICTURE_BYTES // 2**20} MB "
                 f"(got {path.stat().st_size // 2**20} MB); choose a smaller one"
             )
         return path

@@ -18,7 +18,8 @@ from studio.ui.engine import Engine
 from studio.ui.texts import Texts
 
 SEED_RANGE = 2**31
-PLANNING = ("preset", "seconds", "steps", "guidance", "size", "method", "overlap", "shift", "ends")
+LENGTH = ("seconds", "continue_from")
+PLANNING = ("preset", *LENGTH, "steps", "guidance", "size", "method", "overlap", "shift", "ends")
 """Parts that the plan depends on."""
 
 
@@ -71,6 +72,8 @@ def request_data(t: Texts, kind: Mode, values: Mapping[str, Any]) -> dict[str, A
         "cache": values["cache"],
         **_size(values["size"]),
     }
+    if values.get("continue_from"):
+        data["continue_from"] = str(values["continue_from"]).strip()
     for name in ("image", "last_image"):
         if name in values:
             if not values[name]:
@@ -156,6 +159,9 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
         max_length=MAX_PROMPT_CHARS,
         elem_id=f"{kind}-prompt",
     )
+    source = gr.Textbox(
+        label=t("continue"), visible=False, max_lines=1, elem_id=f"{kind}-continue-from"
+    )
     model = gr.Dropdown(
         [(p.title, p.id) for p in usable],
         value=preset.id,
@@ -172,6 +178,8 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
             t("generate"), variant="primary", elem_id=f"{kind}-generate", min_width=130, scale=1
         )
     parts = {**pictures, "prompt": prompt, "preset": model, **numbers, **more}
+    if kind == "t2v":
+        parts["continue_from"] = source
     return Form(kind=kind, parts=parts, go=go, dice=dice, plan=plan, error=error)
 
 

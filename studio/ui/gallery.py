@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from studio.library.clip import Clip
 from studio.ui.links import Links
-from studio.ui.markup import button, esc, icon, number, shorten
+from studio.ui.markup import button, esc, icon, number, shorten, size
 from studio.ui.player import clip_buttons
 from studio.ui.texts import Texts
 
 
-def gallery_panel(
-    t: Texts, links: Links, clips: Sequence[Clip], *, more: bool, undo: str = ""
-) -> str:
-    """Cards, newest first; `more` offers older ones, `undo` takes back the last deletion."""
+@dataclass(frozen=True)
+class Shown:
+    """What the gallery shows, and of how much."""
+
+    clips: Sequence[Clip]
+    more: bool
+    """Whether older ones are left."""
+    all: int
+    bytes: int
+    """How many clips there are, and what they take."""
+    undo: str = ""
+    """The clip that was deleted last."""
+
+
+def gallery_panel(t: Texts, links: Links, shown: Shown) -> str:
+    """Cards, newest first, or a sentence why there are none."""
     back = ""
-    if undo:
+    if shown.undo:
         back = (
-            f'<p class="vs-note">{esc(t("gallery.deleted"))} '
-            f"{button('act', 'restore', undo, t('do.undo'), look='vs-small')}</p>"
+            f'<p class="vs-note" role="status">{esc(t("gallery.deleted"))} '
+            f"{button('act', 'restore', shown.undo, t('do.undo'), look='vs-small')}</p>"
         )
-    if not clips:
-        inside = f'<div class="vs-nothing">{icon("film")}<p>{esc(t("gallery.empty"))}</p></div>'
+    if not shown.clips:
+        said = t("gallery.none" if shown.all else "gallery.empty")
+        inside = f'<div class="vs-nothing">{icon("film")}<p>{esc(said)}</p></div>'
     else:
-        cards = "".join(_card(t, links, clip) for clip in clips)
+        cards = "".join(_card(t, links, clip) for clip in shown.clips)
         inside = f'<ul class="vs-cards">{cards}</ul>'
-    older = button("act", "more", "", t("gallery.more")) if more else ""
+    older = button("act", "more", "", t("gallery.more")) if shown.more else ""
+    meter = t("gallery.meter", clips=shown.all, size=size(shown.bytes)) if shown.all else ""
     return (
-        f'<section class="vs-gallery" aria-label="{esc(t("gallery"))}">'
-        f"<h2>{esc(t('gallery'))}</h2>{back}{inside}<p class='vs-more'>{older}</p></section>"
+        f'<section class="vs-gallery" aria-label="{esc(t("gallery"))}">{back}{inside}'
+        f'<p class="vs-more">{older}</p><p class="vs-muted vs-meter">{esc(meter)}</p></section>'
     )
 
 

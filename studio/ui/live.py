@@ -10,7 +10,7 @@ from studio.core.errors import StudioError
 from studio.jobs.records import Job
 from studio.library.clip import Clip
 from studio.ui.engine import Engine
-from studio.ui.gallery import gallery_panel
+from studio.ui.gallery import Shown, gallery_panel
 from studio.ui.player import clip_stage, empty_stage, job_stage, spoken
 from studio.ui.queue import queue_panel
 
@@ -29,13 +29,16 @@ class Page:
     """"job:ID" or "clip:ID" on the stage; empty: whatever is newest."""
     cards: int = CARDS
     undo: str = ""
+    query: str = ""
+    starred: bool = False
     stamp: tuple[object, ...] = ()
     seen: dict[str, str] = field(default_factory=dict)
 
 
 def look(engine: Engine, owner: str, page: Page) -> tuple[Page, dict[str, str]]:
     """The page's new memory and the parts that changed; an empty dict when nothing did."""
-    stamp = (engine.store.rev(), _library_stamp(engine), owner, page.focus, page.cards, page.undo)
+    asked = (page.focus, page.cards, page.undo, page.query, page.starred)
+    stamp = (engine.store.rev(), _library_stamp(engine), owner, *asked)
     if stamp == page.stamp:
         return page, {}
     parts = _parts(engine, owner, page)
@@ -70,12 +73,23 @@ def _parts(engine: Engine, owner: str, page: Page) -> dict[str, str]:
     return {
         "stage": stage,
         "queue": queue_panel(t, shown, ahead, held if shown else ""),
-        "gallery": gallery_panel(
-            t, engine.links, clips[: page.cards], more=len(clips) > page.cards, undo=page.undo
-        ),
+        "gallery": _gallery(engine, page, clips),
         "announce": spoken(t, job),
         "pace": str(BUSY_S if busy else IDLE_S),
     }
+
+
+def _gallery(engine: Engine, page: Page, clips: list[Clip]) -> str:
+    query = page.query.casefold().strip()
+    found = [c for c in clips if query in c.prompt.casefold() and (c.starred or not page.starred)]
+    shown = Shown(
+        clips=found[: page.cards],
+        more=len(found) > page.cards,
+        all=len(clips),
+        bytes=sum(c.size_bytes for c in clips),
+        undo=page.undo,
+    )
+    return gallery_panel(engine.t, engine.links, shown)
 
 
 def _queue_jobs(jobs: list[Job]) -> list[Job]:

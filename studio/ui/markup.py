@@ -53,6 +53,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def size(count: float) -> str:
+    """A number of bytes as people read it: 512 KB, 3.4 MB, 12 GB."""
+    value, units = count / 1024, ["KB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{number(value, 1 if value < 10 else 0)} {units[0]}"
+
+
 def number(value: float, digits: int = 1) -> str:
     """A number without needless zeros."""
     text = f"{value:.{digits}f}"

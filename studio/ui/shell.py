@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from studio.core.preset import Preset
 from studio.core.settings import Settings
 from studio.jobs.store import JobStore
 from studio.library.library import Library
-from studio.ui import wire
+from studio.ui import fill, wire
 from studio.ui.api import public_api
 from studio.ui.door import Door
 from studio.ui.engine import Engine
@@ -51,8 +52,22 @@ def build(
     return build_page(make_engine(settings, store, library, presets))
 
 
+@dataclass(frozen=True)
+class Laid:
+    """A page and the parts that its handlers know."""
+
+    demo: gr.Blocks
+    forms: dict[str, Form]
+    panels: Panels
+
+
 def build_page(engine: Engine) -> gr.Blocks:
     """The page of one engine."""
+    return lay_out(engine).demo
+
+
+def lay_out(engine: Engine) -> Laid:
+    """The page, built and wired."""
     t = engine.t
     demo: gr.Blocks = gr.Blocks(
         title=t("app"), analytics_enabled=False, fill_width=True, delete_cache=(3600, KEPT_S)
@@ -65,6 +80,7 @@ def build_page(engine: Engine) -> gr.Blocks:
             with gr.Column(scale=6, min_width=320, elem_classes="vs-right"):
                 stage = _panel(empty_stage(t), "stage")
                 queue = _panel("", "queue")
+        tools = _gallery_tools(t)
         gallery = _panel("", "gallery")
         announce = gr.HTML("", elem_id="announce", elem_classes="vs-spoken")
         panels = Panels(
@@ -78,12 +94,13 @@ def build_page(engine: Engine) -> gr.Blocks:
             modes=modes,
         )
         _wire(demo, engine, forms, panels)
+        _wire_tools(engine, forms, panels, tools)
         for endpoint in public_api(engine):
             gr.api(  # type: ignore[attr-defined]
                 endpoint, api_name=endpoint.__name__, queue=False
             )
     demo.queue(default_concurrency_limit=8, max_size=128)
-    return demo
+    return Laid(demo, forms, panels)
 
 
 def _modes(engine: Engine) -> tuple[gr.Tabs, dict[str, Form]]:
@@ -96,6 +113,50 @@ def _modes(engine: Engine) -> tuple[gr.Tabs, dict[str, Form]]:
                 with gr.Tab(engine.t(f"tab.{tab.kind}"), id=tab.kind):
                     forms[tab.kind] = tab.build(engine)
     return modes, forms
+
+
+def _gallery_tools(t: Texts) -> tuple[gr.Textbox, gr.Checkbox, gr.UploadButton]:
+    """What stands beside the gallery's title."""
+    with gr.Row(elem_classes="vs-tools", equal_height=True):
+        gr.HTML(f"<h2>{esc(t('gallery'))}</h2>", apply_default_css=False)
+        query = gr.Textbox(
+            placeholder=t("gallery.search"),
+            label=t("gallery.search"),
+            show_label=False,
+            max_lines=1,
+            container=False,
+            elem_id="gallery-search",
+        )
+        starred = gr.Checkbox(
+            False, label=t("gallery.starred"), container=False, elem_id="gallery-starred"
+        )
+        read = gr.UploadButton(
+            t("gallery.read"), file_types=[".mp4", ".json"], size="sm", elem_id="gallery-read"
+        )
+    return query, starred, read
+
+
+def _wire_tools(
+    engine: Engine,
+    forms: Mapping[str, Form],
+    panels: Panels,
+    tools: tuple[gr.Textbox, gr.Checkbox, gr.UploadButton],
+) -> None:
+    query, starred, read = tools
+    gr.on(
+        [query.change, starred.change],
+        lambda owner, page, text, only: fill.search(engine, panels, owner, page, text, only),
+        [panels.owner, panels.page, query, starred],
+        panels.live,
+        **{**RAW, "trigger_mode": "always_last"},
+    )
+    parts = [part for form in forms.values() for part in form.parts.values()]
+    read.upload(
+        lambda file: fill.read_file(engine, forms, panels, file),
+        read,
+        [panels.modes, *parts],
+        **RAW,
+    )
 
 
 def _panel(value: str, name: str) -> gr.HTML:
@@ -123,10 +184,10 @@ def _wire(demo: gr.Blocks, engine: Engine, forms: Mapping[str, Form], panels: Pa
         return wire.pressed(engine, panels, owner, page, event)
 
     def reuse(owner: Any, event: gr.EventData) -> dict[Any, Any]:
-        return wire.reuse(engine, forms, panels, owner, event)
+        return fill.reuse(engine, forms, panels, owner, event)
 
     def use_frame(owner: Any, event: gr.EventData) -> dict[Any, Any]:
-        return wire.use_frame(engine, forms, panels, owner, event)
+        return fill.use_frame(engine, forms, panels, owner, event)
 
     demo.load(arrive, panels.owner, panels.all(), **QUIET)
     panels.timer.tick(poll, [panels.owner, panels.page], panels.live, **QUIET)
@@ -139,7 +200,7 @@ def _wire(demo: gr.Blocks, engine: Engine, forms: Mapping[str, Form], panels: Pa
 
 def _wire_examples(engine: Engine, form: Form, panels: Panels) -> None:
     def example(data: dict[Any, Any], event: gr.EventData) -> dict[Any, Any]:
-        return wire.try_example(engine, form, panels, data, event)
+        return fill.try_example(engine, form, panels, data, event)
 
     parts = [form.parts[name] for name in ("prompt", "seed", "lock")]
     panels.stage.example(

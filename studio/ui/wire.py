@@ -18,7 +18,6 @@ from studio.ui.engine import Engine
 from studio.ui.form import (
     PLANNING,
     Form,
-    form_values,
     new_seed,
     preset_updates,
     request_data,
@@ -26,7 +25,6 @@ from studio.ui.form import (
 )
 from studio.ui.live import PARTS, Page, look
 from studio.ui.markup import esc
-from studio.ui.pictures import frame_of
 from studio.ui.plan_view import plan_error, plan_panel
 
 QUIET: dict[str, Any] = {
@@ -38,7 +36,6 @@ QUIET: dict[str, Any] = {
 RAW: dict[str, Any] = {**QUIET, "preprocess": False}
 """Forms are read as they were sent: the request judges the values, and pictures are opened only
 under our limits (Gradio's own preprocessing would open any file)."""
-EXAMPLE_SEED = "1"
 MAX_POSITION_S = 36_000.0
 Updates = dict[Any, Any]
 """New values by component; parts that are not in it stay."""
@@ -101,7 +98,8 @@ def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
         [form.parts[name] for name in names],
         **QUIET,
     )
-    planning = [form.parts[name].change for name in PLANNING]  # type: ignore[attr-defined]
+    parts = [form.parts[name] for name in PLANNING if name in form.parts]
+    planning = [part.change for part in parts]  # type: ignore[attr-defined]
     gr.on(
         planning,
         lambda data: plan_text(engine, form, data),
@@ -160,66 +158,12 @@ def pressed(
     engine: Engine, panels: Panels, owner: object, page: Page, event: gr.EventData
 ) -> Updates:
     """A button of a panel; what cannot be done is said as a warning."""
-    known, said = engine.owner(owner), _said(event)
+    known, said = engine.owner(owner), said_by(event)
     try:
         page = act(engine, known, page, said["do"], said["id"])
     except StudioError as error:
         gr.Warning(str(error), title="")
     return paint(engine, panels, known, page) or {panels.stage: gr.skip()}
-
-
-def reuse(
-    engine: Engine, forms: Mapping[str, Form], panels: Panels, owner: object, event: gr.EventData
-) -> Updates:
-    """Put a clip's settings into the form that made it."""
-    try:
-        clip = engine.clip(_said(event)["id"], engine.owner(owner))
-        form = forms[str(clip.request.get("kind", "t2v"))]
-        preset = engine.preset(clip.request.get("preset", "pocket"))
-        values = form_values(clip.request, preset, clip.plan)
-        for name in ("image", "last_image"):
-            if clip.request.get(name):
-                values[name] = str(engine.lend(engine.uploaded(clip.request[name])))
-    except (StudioError, KeyError) as error:
-        gr.Warning(str(error), title="")
-        return {panels.modes: gr.skip()}
-    gr.Info(engine.t("said.reused"), title="", duration=3)
-    updates = {form.parts[name]: values[name] for name in form.parts if name in values}
-    return {panels.modes: gr.Tabs(selected=form.kind), **updates}
-
-
-def use_frame(
-    engine: Engine, forms: Mapping[str, Form], panels: Panels, owner: object, event: gr.EventData
-) -> Updates:
-    """Put a frame of a clip into the form as the first or the last picture."""
-    said = _said(event)
-    last = said["do"] == "last"
-    kind = "flf2v" if last or said["mode"] == "flf2v" else "i2v"
-    try:
-        clip = engine.clip(said["id"], engine.owner(owner))
-        path = str(frame_of(engine, clip.path, said["at"], end=not last))
-    except StudioError as error:
-        gr.Warning(str(error), title="")
-        return {panels.modes: gr.skip()}
-    gr.Info(engine.t("said.frame"), title="", duration=3)
-    part = forms[kind].parts["last_image" if last else "image"]
-    return {panels.modes: gr.Tabs(selected=kind), part: path}
-
-
-def try_example(
-    engine: Engine,
-    form: Form,
-    panels: Panels,
-    data: Mapping[Component, Any],
-    event: gr.EventData,
-) -> Updates:
-    """One click: the example's prompt goes into the form and is made."""
-    number = _said(event)["id"]
-    prompt = engine.t.words.get(f"example.{number}", engine.t("example.0"))
-    values = {"prompt": prompt, "seed": EXAMPLE_SEED, "lock": True}
-    filled: Updates = {form.parts[name]: value for name, value in values.items()}
-    made = generate(engine, form, panels, {**data, **filled})
-    return {panels.modes: gr.Tabs(selected=form.kind), **filled, **made}
 
 
 def keep_draft(form: Form, draft: gr.BrowserState) -> None:
@@ -242,6 +186,9 @@ def restore_draft(engine: Engine, form: Form, draft: object) -> Updates:
     updates: Updates = {
         form.parts[name]: value for name, value in usable_draft(draft, form.parts).items()
     }
+    source = form.parts.get("continue_from")
+    if updates.get(source):
+        updates[source] = gr.update(value=updates[source], visible=True)
     for name in ("image", "last_image"):
         kept = draft.get(name) if isinstance(draft, dict) else None
         if name in form.parts and isinstance(kept, dict) and kept.get("path"):
@@ -252,7 +199,7 @@ def restore_draft(engine: Engine, form: Form, draft: object) -> Updates:
     return updates or {form.error: gr.skip()}
 
 
-def _said(event: gr.EventData) -> dict[str, Any]:
+def said_by(event: gr.EventData) -> dict[str, Any]:
     """What a panel's script says, as far as it can be believed."""
     data = getattr(event, "_data", None)
     data = data if isinstance(data, dict) else {}
