@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.core.plan import Window
 from studio.jobs.segments import Segment, Tensors, load_tensors, save_tensors
-from studio.jobs.setting import Memory, Setting
+from studio.jobs.setting import Memory, Setting, with_cache
 
 if TYPE_CHECKING:
     import torch
 
+    from studio.jobs.reporter import Reporter
     from studio.models.family import PromptEmbeds
     from studio.sampling.loop import OnStep
     from studio.sampling.stepper import Step, Stepper
@@ -76,11 +77,11 @@ def _sample(setting: Setting) -> torch.Tensor:
     state = LatentState(noise, pins.clean, pins.mask)
     stepper = Stepper(*family.scheduler(plan, count))
     saved = SavedRun(setting.store.folder / "steps.safetensors", setting.store.key)
-    start, latent = saved.restore(stepper)
-    if start:
-        state = replace(state, latent=latent)
-        # What was spent before counts, so that the share done goes on where it was.
-        reporter.skip(plan.forwards * start // plan.num_inference_steps, 0)
+    resumed = saved.load()
+    start = resumed.index if resumed is not None else 0
+    if resumed is not None:
+        state = replace(state, latent=resumed.x)
+        reporter.skip(resumed.forwards, 0)
     if start < len(stepper):
         conditions = setting.conditions(pins, 0, _chooser(setting))
         with ExitStack() as held:
@@ -93,6 +94,9 @@ def _sample(setting: Setting) -> torch.Tensor:
                 total_frames=count,
                 cuts=plan.cuts,
             )
+            fused = with_cache(fused, plan, stepper)
+            if resumed is not None:
+                stepper.restore(resumed.stepper)
             reporter.stage("sampling")
             with reporter.timed("sampling"):
                 state = sample(
@@ -102,7 +106,7 @@ def _sample(setting: Setting) -> torch.Tensor:
                     frames=range(count),
                     renoise=noise if family.pin_renoise and state.has_pins else None,
                     start=start,
-                    on_step=setting.on_step(saved.on_step(stepper)),
+                    on_step=setting.on_step(saved.on_step(stepper, reporter)),
                 )
     return state.with_pins() if state.has_pins else state.latent
 
@@ -126,6 +130,18 @@ if TYPE_CHECKING:
     Prompts = Callable[[Sequence[int]], PromptEmbeds]
 
 
+@dataclass(frozen=True)
+class SavedSteps:
+    """A run after some of its steps."""
+
+    index: int
+    """The next step."""
+    x: torch.Tensor
+    forwards: int
+    """Evaluations that were made for it."""
+    stepper: Tensors
+
+
 class SavedRun:
     """The state of a run in a file, replaced whole every few seconds."""
 
@@ -135,7 +151,7 @@ class SavedRun:
         self._saved_at = time.monotonic()
         self._cost = 0.0
 
-    def on_step(self, stepper: Stepper) -> OnStep:
+    def on_step(self, stepper: Stepper, reporter: Reporter) -> OnStep:
         """Saves after a step when it is time, and after the last."""
 
         def save(step: Step, x: torch.Tensor, clean: torch.Tensor) -> None:
@@ -144,32 +160,37 @@ class SavedRun:
             last = step.index + 1 == step.count
             if not last and begun - self._saved_at < max(SAVE_EVERY_S, 20 * self._cost):
                 return
-            self.save(step.index + 1, x, stepper)
+            state = stepper.state()
+            self.save(SavedSteps(step.index + 1, x, reporter.forwards, state))
             self._saved_at = time.monotonic()
             self._cost = self._saved_at - begun
 
         return save
 
-    def save(self, index: int, x: torch.Tensor, stepper: Stepper) -> None:
-        """Keep everything that step `index` and those after it need."""
+    def save(self, steps: SavedSteps) -> None:
+        """Keep everything that the next step and those after it need."""
         import torch
 
-        state = {f"stepper.{name}": value for name, value in stepper.state().items()}
-        key = torch.tensor(list(self._key.encode()), dtype=torch.uint8)
-        save_tensors(self._path, {"index": torch.tensor(index), "key": key, "x": x, **state})
+        own = {
+            "index": torch.tensor(steps.index),
+            "forwards": torch.tensor(steps.forwards),
+            "key": torch.tensor(list(self._key.encode()), dtype=torch.uint8),
+            "x": steps.x,
+        }
+        save_tensors(self._path, {**own, **{f"stepper.{k}": v for k, v in steps.stepper.items()}})
 
-    def restore(self, stepper: Stepper) -> tuple[int, torch.Tensor]:
-        """(next step, x) with the stepper put back; (0, empty) if nothing of this run is saved."""
-        import torch
+    def load(self) -> SavedSteps | None:
+        """What was saved of this run, or None."""
         from safetensors import SafetensorError
 
         try:
             state = load_tensors(self._path)
             key = bytes(state.pop("key").tolist()).decode()
-            index, x = int(state.pop("index")), state.pop("x")
+            index, forwards = int(state.pop("index")), int(state.pop("forwards"))
+            x = state.pop("x")
         except (OSError, SafetensorError, KeyError, UnicodeDecodeError):
-            return 0, torch.empty(0)
+            return None
         if key != self._key:
-            return 0, torch.empty(0)
-        stepper.restore({name.removeprefix("stepper."): value for name, value in state.items()})
-        return index, x
+            return None
+        stepper = {name.removeprefix("stepper."): value for name, value in state.items()}
+        return SavedSteps(index, x, forwards, stepper)

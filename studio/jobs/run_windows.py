@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from studio.core.plan import Window
-from studio.jobs.setting import Memory, Setting
+from studio.jobs.setting import Memory, Setting, with_cache
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def sample_window(
         reporter.stage("sampling", window.index)
         with reporter.timed("sampling"):
             done = sample(
-                denoise,
+                with_cache(denoise, setting.plan, stepper),
                 state,
                 stepper,
                 frames=range(window.start, window.stop),

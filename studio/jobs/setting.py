@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from studio.models.family import Conditions, Family, Given, Pins, PromptEmbeds
     from studio.models.manager import ModelManager
     from studio.sampling.loop import Denoise, OnStep
-    from studio.sampling.stepper import Step
+    from studio.sampling.stepper import Step, Stepper
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Setting:
             references=self.inputs.pictures,
             prefix=prefix,
             audio=self.inputs.audio,
-            faces=getattr(self.request, "faces", ()),
+            faces=self.inputs.faces,
             audio_guidance_scale=getattr(self.request, "audio_guidance_scale", None),
         )
 
@@ -165,6 +165,13 @@ class Memory:
     tail: tuple[np.ndarray[Any, Any], ...] = ()
     forwards: int = 0
     """Evaluations counted when the window began."""
+
+
+def with_cache(denoise: Denoise, plan: Plan, stepper: Stepper) -> Denoise:
+    """`denoise`, called only at the steps that the plan computes."""
+    from studio.sampling.caching import StepCache
+
+    return denoise if plan.cache == "none" else StepCache(denoise, plan.cache, stepper)
 
 
 def check_numbers(latents: torch.Tensor, window: int) -> None:

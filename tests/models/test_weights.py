@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from studio.core.errors import PresetError, WeightsError
 from studio.models import hub
-from studio.models.convert import convert, tensors_of
 from studio.models.weights import LoadReport, count_elements, fingerprint, read_header, weight_files
 from tests.parity import tiny
 
@@ -95,28 +94,3 @@ def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
     (damaged,) = (r for r in hub.verify(preset) if r.problem)
     assert damaged.part == "vae"
     assert "download it again" in damaged.problem
-
-
-class Evil:
-    """A pickle that would run a command."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, ("touch /tmp/should-not-be-there",)
-
-
-def test_a_pickle_becomes_safetensors_and_code_does_not_run(tmp_path: Path) -> None:
-    good = tmp_path / "good.pt"
-    torch.save({"state_dict": {"a.weight": torch.ones(2), "b": torch.zeros(3)}, "step": 4}, good)
-    assert sorted(load_file(convert(good))) == ["a.weight", "b"]
-    evil = tmp_path / "evil.pt"
-    torch.save({"a": Evil()}, evil)
-    with pytest.raises(WeightsError, match="was not converted"):
-        convert(evil)
-    assert not Path("/tmp/should-not-be-there").exists()
-    assert not evil.with_suffix(".safetensors").exists()
-
-
-def test_nested_dicts_become_dotted_names() -> None:
-    one = torch.ones(1)
-    assert [n for n, _ in tensors_of({"model": {"a": {"w": one}, "b": one}})] == ["a.w", "b"]
-    assert [n for n, _ in tensors_of({"x": {"w": one}, "y": {"w": one}})] == ["x.w", "y.w"]
