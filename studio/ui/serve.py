@@ -9,12 +9,15 @@ import tempfile
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from studio.core.errors import RequestError, StorageError
 from studio.core.preset import load_presets
 from studio.core.settings import Settings, prepare_data_dir
 from studio.ui.policy import LOOPBACK, on_space
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 
 def prepare_environment(settings: Settings) -> None:
@@ -82,7 +85,7 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, _end)
     try:
         executor.start()
-        _, local, shared = page.launch(**arguments_for(engine))
+        _, local, shared = _launch(page, arguments_for(engine))
         sys.stderr.write(f"{engine.t('app')}: {shared or local}\n")
         threading.Event().wait()
     except KeyboardInterrupt:
@@ -92,6 +95,17 @@ def serve(settings: Settings) -> None:
         executor.close()
         page.close(verbose=False)
         store.close()
+
+
+def _launch(page: gr.Blocks, arguments: dict[str, Any]) -> tuple[object, str, str | None]:
+    try:
+        launched: tuple[object, str, str | None] = page.launch(**arguments)
+    except OSError as error:
+        where = f"{arguments['server_name']}:{arguments['server_port']}"
+        raise RequestError(
+            f"the studio cannot listen on {where}, which is taken or not allowed; choose another --port"
+        ) from error
+    return launched
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

@@ -258,7 +258,7 @@ def arguments_for(engine: Engine) -> dict[str, Any]:
         "mcp_server": settings.mcp,
         "theme": theme(),
         "css": variables() + (ASSETS / "studio.css").read_text(encoding="utf-8"),
-        "head": f"<script>{script}</script>",
+        "head": f"{(ASSETS / 'head.html').read_text(encoding='utf-8')}<script>{script}</script>",
         "prevent_thread_lock": True,
         "app_kwargs": {"middleware": [guard], "docs_url": None, "redoc_url": None},
     }
