@@ -102,9 +102,9 @@ def try_example(
     """One click: the example's prompt goes into the form and is made."""
     number = said_by(event)["id"]
     prompt = engine.t.words.get(f"example.{number}", engine.t("example.0"))
-    values = {"prompt": prompt, "seed": EXAMPLE_SEED, "lock": True}
+    values = {"prompt": prompt, "seed": EXAMPLE_SEED}
     filled: Updates = {form.parts[name]: value for name, value in values.items()}
-    made = generate(engine, form, panels, {**data, **filled})
+    made = generate(engine, form, panels, {**data, **filled, form.parts["lock"]: True})
     return {panels.modes: gr.Tabs(selected=form.kind), **filled, **made}
 
 

@@ -103,7 +103,8 @@ def _launch(page: gr.Blocks, arguments: dict[str, Any]) -> tuple[object, str, st
     except OSError as error:
         where = f"{arguments['server_name']}:{arguments['server_port']}"
         raise RequestError(
-            f"the studio cannot listen on {where}, which is taken or not allowed; choose another --port"
+            f"the studio cannot listen on {where}: it is taken or not allowed; "
+            "choose another --port"
         ) from error
     return launched
 

@@ -202,7 +202,7 @@ def _wire_examples(engine: Engine, form: Form, panels: Panels) -> None:
     def example(data: dict[Any, Any], event: gr.EventData) -> dict[Any, Any]:
         return fill.try_example(engine, form, panels, data, event)
 
-    parts = [form.parts[name] for name in ("prompt", "seed", "lock")]
+    parts = [form.parts[name] for name in ("prompt", "seed")]
     panels.stage.example(
         example,
         {*form.inputs, panels.owner, panels.page},
