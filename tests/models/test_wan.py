@@ -206,3 +206,27 @@ def test_a_hub_model_that_is_not_here_says_what_to_fetch(
     preset = tiny.preset_for(folder, ("t2v",), weights=weights)
     with pytest.raises(WeightsError, match=r"someone/some-model.*models pull tiny.*Apache-2\.0"):
         family_for(preset)
+
+
+def test_previews_come_from_the_linear_code_where_there_is_one(
+    folder: Path, models: ModelManager, tmp_path: Path
+) -> None:
+    from safetensors.numpy import save_file as save_numpy
+
+    from studio.pocket.latents import fit
+
+    decoded = opened(folder).preview(models, random_latents(5))
+    assert decoded is not None
+    assert decoded.shape == (5, 64, 64, 3)
+    copy = tmp_path / "pocket"
+    shutil.copytree(folder, copy)
+    pixels = np.random.default_rng(0).uniform(-1, 1, (200, 3072)).astype(np.float32)
+    code = fit(pixels)
+    parts = {"mean": code.mean, "basis": code.basis, "scale": code.scale}
+    save_numpy(parts, copy / "vae" / "linear.safetensors")
+    latents = random_latents(5)
+    shown = opened(copy).preview(models, latents)
+    whole = code.decode(latents[0].numpy())
+    assert shown is not None
+    assert np.array_equal(shown[2:], whole[1::2]), "the first latent frame stands for one frame"
+    assert shown.shape == (10, 64, 64, 3)
