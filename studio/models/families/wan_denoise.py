@@ -73,16 +73,19 @@ class WanDenoiser:
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, step: Step, frames: Sequence[int]) -> torch.Tensor:
-        """The guided prediction for the window `frames` of the clip."""
+        """The guided prediction for the window `frames` of the clip, on the device of x."""
         if self._prior is not None:
-            return self._around_prior(self._prior, x, step, frames)
-        inputs, timestep = self._inputs(x, step.timestep, frames)
-        return self._guided_forward(inputs, timestep, step, frames)
+            made = self._around_prior(self._prior, x, step, frames)
+        else:
+            inputs, timestep = self._inputs(x, step.timestep, frames)
+            made = self._guided_forward(inputs, timestep, step, frames)
+        return made.to(x.device)
 
     def _around_prior(
         self, prior: TokenPrior, x: torch.Tensor, step: Step, frames: Sequence[int]
     ) -> torch.Tensor:
         """The transformer names what the linear denoiser gets wrong, in a unit of its own."""
+        x = x.to(prior.mean.device)
         sigma = torch.full((len(x),), step.sigma, device=x.device)
         rows = self._conditions.rows(frames)
         given = self._conditions.pins.extras["condition"][:, :, rows].to(x)
