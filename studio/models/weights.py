@@ -157,8 +157,12 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def count_elements(folder: Path) -> int:
     """Numbers in all weight files of a component, read from the headers."""
-    headers = (read_header(path) for path in weight_files(folder))
-    return sum(prod(entry["shape"]) for header in headers for entry in header.values())
+    return sum(count_in(path) for path in weight_files(folder))
+
+
+def count_in(path: Path) -> int:
+    """Numbers in one safetensors file."""
+    return sum(prod(entry["shape"]) for entry in read_header(path).values())
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

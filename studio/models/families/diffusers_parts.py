@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from studio.core.errors import WeightsError
 from studio.core.request import Lora
 from studio.models.component import ComponentSpec
 from studio.models.lora import lora_key, merge_lora
+from studio.models.single_file import check_file, load_single_file
 from studio.models.weights import (
     LoadReport,
     count_elements,
+    count_in,
     fingerprint,
     read_config,
     weight_files,
@@ -38,6 +40,8 @@ class PartsFolder:
     folder: Path
     dtype: str = ""
     """Of transformers and text encoders: float32, bfloat16, float16; "" fits the device."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Single files that stand in for a component's weights; its config.json stays in the folder."""
 
     def has(self, part: str) -> bool:
         """Whether the folder holds that component."""
@@ -56,6 +60,8 @@ class PartsFolder:
         """Changes when the component's configuration or weights change."""
         folder = self.folder / part
         configs = sorted(folder.glob("*.json"))
+        if part in self.files:
+            return fingerprint([*configs, check_file(self.files[part])])
         has_weights = any(folder.glob("*.safetensors"))
         return fingerprint([*configs, *(weight_files(folder) if has_weights else [])])
 
@@ -73,9 +79,10 @@ class PartsFolder:
             )
         wanted = self.dtype if dtype is None else dtype
         merged = tuple(loras)
+        file = self.files.get(part)
 
         def load(device: torch.device) -> Any:
-            module = _load_module(folder, wanted, device)
+            module = _load_module(folder, wanted, device, file)
             for lora in merged:
                 merge_lora(module, lora)
             return module
@@ -85,7 +92,8 @@ class PartsFolder:
             key=f"{part.removesuffix('_2')}:{self.fingerprint(part)}:{wanted}{added}",
             kind=part,
             load=load,
-            bytes=count_elements(folder) * ITEM_BYTES.get(wanted, 4),
+            bytes=(count_elements(folder) if file is None else count_in(check_file(file)))
+            * ITEM_BYTES.get(wanted, 4),
         )
 
     def prior_spec(self) -> ComponentSpec:
@@ -128,11 +136,21 @@ def torch_dtype(name: str, device: torch.device) -> torch.dtype:
     return found
 
 
-def _load_module(folder: Path, dtype: str, device: torch.device) -> Any:
+def _load_module(folder: Path, dtype: str, device: torch.device, file: Path | None = None) -> Any:
     """The module of `folder`, in evaluation mode, on `device`; refused unless every key fits."""
     kind, is_diffusers = _module_class(folder)
-    weight_files(folder)
     wanted = torch_dtype(dtype, device)
+    if file is not None:
+        module = load_single_file(kind, read_config(folder), file, wanted)
+    else:
+        module = _load_folder(folder, kind, is_diffusers, wanted)
+    module = module.eval().requires_grad_(False).to(device)
+    _align(module)
+    return module
+
+
+def _load_folder(folder: Path, kind: Any, is_diffusers: bool, wanted: torch.dtype) -> Any:
+    weight_files(folder)
     options = {"torch_dtype": wanted} if is_diffusers else {"dtype": wanted}
     try:
         module, info = kind.from_pretrained(
@@ -153,8 +171,6 @@ def _load_module(folder: Path, dtype: str, device: torch.device) -> Any:
         missing=tuple(sorted({*info["missing_keys"], *wrong})),
         unexpected=tuple(sorted(info["unexpected_keys"])),
     ).require_complete(str(folder))
-    module = module.eval().requires_grad_(False).to(device)
-    _align(module)
     return module
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,13 @@ class WanFamily:
     def __init__(self, preset: Preset, loras: Sequence[Lora] = ()) -> None:
         self.preset = preset
         self._loras = tuple(loras)
-        self.parts = PartsFolder(find_folder(preset), str(preset.options.get("dtype", "")))
+        files = {
+            name.removesuffix("_file"): Path(str(path)).expanduser()
+            for name, path in preset.options.items()
+            if name.endswith("_file")
+        }
+        dtype = str(preset.options.get("dtype", ""))
+        self.parts = PartsFolder(find_folder(preset), dtype, files)
         self.layout: WanLayout = read_layout(preset, self.parts)
         self.pin_renoise = self.layout.condition != "tokens"
 

@@ -14,7 +14,14 @@ Condition = Literal["none", "latents", "video", "tokens"]
 encoding of a video that is grey where nothing is given (Wan I2V, FLF2V); latents: channels with
 the given latents themselves (pocket); tokens: clean latents at timestep 0 (TI2V-5B)."""
 
-OPTIONS = {"condition", "dtype", "boundary_ratio", "batch_guidance"}
+OPTIONS = {
+    "condition",
+    "dtype",
+    "boundary_ratio",
+    "batch_guidance",
+    "transformer_file",
+    "transformer_2_file",
+}
 CLIP_TOKENS = 512
 
 
