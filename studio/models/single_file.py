@@ -69,7 +69,8 @@ def _converted(
     """`tensors` under diffusers' names."""
     from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 
-    known = SINGLE_FILE_LOADABLE_CLASSES.get(kind.__name__)
+    classes: dict[str, Any] = SINGLE_FILE_LOADABLE_CLASSES
+    known = classes.get(kind.__name__)
     if known is None:
         raise WeightsError(
             f"{path.name}: {kind.__name__} cannot be read from one file; use its diffusers folder"
