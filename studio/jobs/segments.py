@@ -67,7 +67,7 @@ class SegmentStore:
             if segment is None:
                 break
             found.append(segment)
-        if found and not self._decoder_path(len(found) - 1).is_file() and len(found) < count:
+        while 0 < len(found) < count and not self._decoder_path(len(found) - 1).is_file():
             found.pop()
         return found
 

@@ -329,3 +329,16 @@ def test_when_memory_runs_out_the_run_goes_on_with_less(
     assert models.resident_bytes() == 0
     bench.run(frames=5)
     assert models.resident_bytes() > 0
+
+
+def test_damaged_windows_are_made_again(bench: Bench) -> None:
+    fields = {"frames": 29, "seed": 3, "method": "overlap-prefix"}
+    whole = bench.run(**fields)
+    expected = bench.latents()
+    work = bench.context.work_dir
+    (work / "window-002.safetensors").write_bytes(b"torn")
+    for path in work.glob("*.decoder.safetensors"):
+        path.unlink()
+    done = bench.run(**fields)
+    assert torch.equal(bench.latents(), expected)
+    assert done.summary["forwards_spent"] == 2 * whole.summary["forwards"]
