@@ -230,3 +230,17 @@ def test_previews_come_from_the_linear_code_where_there_is_one(
     assert shown is not None
     assert np.array_equal(shown[2:], whole[1::2]), "the first latent frame stands for one frame"
     assert shown.shape == (10, 64, 64, 3)
+
+
+def test_the_faster_decoder_differs_by_rounding_alone(folder: Path, models: ModelManager) -> None:
+    from diffusers import AutoencoderKLWan
+
+    from studio.models.families.wan_vae import WanStreamDecoder
+
+    plain = AutoencoderKLWan.from_pretrained(folder / "vae").eval()
+    latents = random_latents(4)
+    with opened(folder).decoder(models) as decoder:
+        fast = decoder.push(latents).astype(int)
+    slow = WanStreamDecoder(plain).push(latents).astype(int)
+    assert np.abs(fast - slow).max() <= 1
+    assert (fast != slow).mean() < 1e-3

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from studio.core.errors import WeightsError
 from studio.core.request import Lora
@@ -66,9 +66,17 @@ class PartsFolder:
         return fingerprint([*configs, *(weight_files(folder) if has_weights else [])])
 
     def spec(
-        self, part: str, *, dtype: str | None = None, loras: Sequence[Lora] = ()
+        self,
+        part: str,
+        *,
+        dtype: str | None = None,
+        loras: Sequence[Lora] = (),
+        finish: Callable[[Any], None] = lambda _module: None,
     ) -> ComponentSpec:
-        """The component as the manager takes it, `loras` merged in; nothing is loaded."""
+        """The component as the manager takes it; nothing is loaded.
+
+        `loras` are merged in, then `finish` may prepare the module for its work.
+        """
         folder = self.folder / part
         if part.startswith(("tokenizer", "image_processor")):
             loader = _load_tokenizer if part.startswith("tokenizer") else _load_image_processor
@@ -85,6 +93,7 @@ class PartsFolder:
             module = _load_module(folder, wanted, device, file)
             for lora in merged:
                 merge_lora(module, lora)
+            finish(module)
             return module
 
         added = f":{lora_key(merged)}" if merged else ""
@@ -228,4 +237,5 @@ def _load_tokenizer(folder: Path) -> Any:
 def _load_image_processor(folder: Path) -> Any:
     from transformers import AutoImageProcessor
 
-    return AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, use_fast=False)
+    processors = cast(Any, AutoImageProcessor)
+    return processors.from_pretrained(str(folder), local_files_only=True, use_fast=False)

@@ -39,6 +39,12 @@ def create(preset: Preset, loras: Sequence[Lora] = ()) -> WanFamily:
     return WanFamily(preset, loras)
 
 
+def _prepare_vae(vae: Any) -> None:
+    from studio.models.families.wan_vae import speed_up_decoder
+
+    speed_up_decoder(vae)
+
+
 class WanFamily:
     """One Wan checkpoint."""
 
@@ -68,7 +74,7 @@ class WanFamily:
             )
             for index, part in enumerate(self.layout.experts)
         }
-        found["vae"] = self.parts.spec("vae", dtype="float32")
+        found["vae"] = self.parts.spec("vae", dtype="float32", finish=_prepare_vae)
         found["text_encoder"] = self.parts.spec("text_encoder")
         found["tokenizer"] = self.parts.spec("tokenizer")
         if self.layout.has_prior:
