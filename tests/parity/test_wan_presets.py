@@ -31,7 +31,12 @@ KINDS = {
     "pocket": "pocket",
 }
 PRESETS = {k: p for k, p in load_presets([ROOT / "presets"]).items() if p.family == "wan"}
-CASES = [(name, mode) for name, preset in PRESETS.items() for mode in preset.modes]
+CASES = [
+    (name, mode, method)
+    for name, preset in PRESETS.items()
+    for mode in preset.modes
+    for method in preset.long.methods or ("auto",)
+]
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +73,12 @@ def test_every_preset_has_its_tiny_twin() -> None:
     assert set(PRESETS) == set(KINDS)
 
 
-@pytest.mark.parametrize(("name", "mode"), CASES)
+@pytest.mark.parametrize(("name", "mode", "method"), CASES)
 def test_a_preset_makes_a_clip(
-    name: str, mode: str, folders: Callable[[str], Path], tmp_path: Path
+    name: str, mode: str, method: str, folders: Callable[[str], Path], tmp_path: Path
 ) -> None:
     preset = shrunk(PRESETS[name], folders(KINDS[name]))
-    fields: dict[str, Any] = {"kind": mode, "preset": name, "prompt": "a boat"}
+    fields: dict[str, Any] = {"kind": mode, "preset": name, "prompt": "a boat", "method": method}
     if mode != "t2v":
         fields["image"] = picture(tmp_path / "1.png", 40)
     if mode == "flf2v":
@@ -96,5 +101,5 @@ def test_a_preset_makes_a_clip(
     done = run(request, context)
     found = probe(tmp_path / "a.mp4")
     assert (found.frames, found.width, found.height) == (frames, 32, 32)
-    assert done.summary["method"] == (preset.long.methods[0] if is_long else "single")
-    assert done.summary["forwards"] == 2 * 2 * len(done.summary["windows"])
+    assert done.summary["method"] == (method if is_long else "single")
+    assert done.summary["forwards"] == done.summary["forwards_spent"] > 0
