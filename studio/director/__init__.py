@@ -1,0 +1,1 @@
+"""Director mode: a short idea becomes a shot list that a person can edit."""
