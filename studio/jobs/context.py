@@ -63,7 +63,10 @@ def make_models(settings: Settings) -> ModelManager:
     from studio.models.manager import ModelManager
 
     return ModelManager(
-        settings.budget_bytes, pick_device(settings.device), cache_dir=settings.cache_dir
+        settings.budget_bytes,
+        pick_device(settings.device),
+        cache_dir=settings.cache_dir,
+        threads=settings.threads,
     )
 
 
