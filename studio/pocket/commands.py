@@ -1,0 +1,112 @@
+"""`pocket`: train the embedded model, measure it and look at what it makes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studio.commands.common import say
+
+app = typer.Typer(help="Train, evaluate and look at the embedded model.", no_args_is_help=True)
+STAGES = ("world", "text", "vae", "transformer")
+
+Cache = Annotated[Path, typer.Option(help="Where checkpoints and rendered clips lie.")]
+Weights = Annotated[Path, typer.Option(help="The folder with the model's parts.")]
+DEFAULT_CACHE = Path("~/.cache/studio-pocket").expanduser()
+DEFAULT_WEIGHTS = Path(__file__).parent / "weights"
+
+
+@app.command()
+def train(
+    stage: Annotated[str, typer.Option(help=f"{', '.join(STAGES)} or all.")] = "all",
+    cache: Cache = DEFAULT_CACHE,
+    minutes: Annotated[float, typer.Option(help="For each stage but the first.")] = 60.0,
+    renders: Annotated[int, typer.Option(help="Clips that `world` draws.")] = 3000,
+) -> None:
+    """Train one stage, or all in turn; a stopped stage goes on where it was."""
+    if stage not in (*STAGES, "all"):
+        raise typer.BadParameter(f"choose one of {', '.join(STAGES)} or all", param_hint="--stage")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in STAGES if stage == "all" else (stage,):
+        say(f"{name} ...")
+        _train_stage(name, cache, minutes, renders)
+
+
+def _train_stage(stage: str, cache: Path, minutes: float, renders: int) -> None:
+    until = time.time() + 60 * minutes
+    export = cache / "export"
+    if stage == "world":
+        from studio.pocket.render import render_rows
+        from studio.pocket.train_vae import render_pool
+
+        render_rows(cache, renders)
+        render_pool(cache / "vae_pool", clips=renders // 3)
+    elif stage == "text":
+        from studio.pocket.train_text import TextTraining, export_text
+        from studio.pocket.train_text import train as train_text
+
+        train_text(TextTraining(cache / "text_encoder", minutes))
+        export_text(cache / "text_encoder", export)
+    elif stage == "vae":
+        from studio.pocket.train_vae import VaeTraining, export_vae, train_part
+
+        train_part(VaeTraining(cache, "decoder", until - 20 * minutes))
+        train_part(VaeTraining(cache, "encoder", until))
+        export_vae(cache, export)
+    else:
+        from studio.pocket.export import export_transformer
+        from studio.pocket.train_transformer import Plan, train_transformer
+
+        train_transformer(Plan(cache, cache / "text_encoder", until, until - 20 * minutes))
+        export_transformer(cache, export / "transformer")
+
+
+@app.command()
+def evaluate(
+    weights: Weights = DEFAULT_WEIGHTS,
+    captions: Annotated[int, typer.Option(help="Captions to generate and judge.")] = 200,
+    clips: Annotated[int, typer.Option(help="Unseen clips for the autoencoder.")] = 12,
+    seed: Annotated[int, typer.Option(help="Of captions and noise.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """PSNR of the autoencoder, and how well clips follow held-out captions."""
+    from diffusers import AutoencoderKLWan
+
+    from studio.pocket import evaluate as figures_of
+    from studio.pocket.generate import Generator
+
+    vae = AutoencoderKLWan.from_pretrained(weights / "vae").eval()
+    generate = Generator(weights) if captions else None
+    figures = figures_of.evaluate(generate, vae, captions, clips, seed)
+    if as_json:
+        say(json.dumps(figures, indent=1))
+        return
+    for name, table in figures.items():
+        for row, value in table.items():
+            say(f"{name} {row}: {value}")
+
+
+@app.command()
+def sheet(
+    out: Annotated[Path, typer.Argument(help="The PNG to write.")],
+    prompt: Annotated[list[str] | None, typer.Option(help="A row; may be repeated.")] = None,
+    weights: Weights = DEFAULT_WEIGHTS,
+    rows: Annotated[int, typer.Option(help="Random captions where no prompt is given.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of captions and noise.")] = 0,
+) -> None:
+    """A picture with a row of frames for every prompt."""
+    from studio.pocket.evaluate import questions
+    from studio.pocket.generate import Generator
+    from studio.pocket.sheet import write_sheet
+
+    prompts = prompt or [q.text for q in questions(rows, seed)]
+    for number, text in enumerate(prompts, 1):
+        say(f"{number}: {text}")
+    seeds = [seed + index for index in range(len(prompts))]
+    write_sheet(Generator(weights)(prompts, seeds), out)
