@@ -94,11 +94,11 @@ def describe(
         text = _dress(SceneWords(thing, kept, rng, held_out_wording).text(), rng)
         filled = scene_slots(thing, kept)
     else:
-        kept = {(i, part) for i in range(len(thing)) for part in PERSON_PARTS}
-        kept = {item for item in kept if rng.random() >= max(drop, 0.1)}
+        every = [(i, part) for i in range(len(thing)) for part in PERSON_PARTS]
+        seen = {item for item in every if rng.random() >= max(drop, 0.1)}
         behind = rng.random() >= max(drop, 0.15)
-        text = _people_text(thing, kept, behind, rng, held_out_wording)
-        filled = _people_slots(thing, kept, behind)
+        text = _people_text(thing, seen, behind, rng, held_out_wording)
+        filled = _people_slots(thing, seen, behind)
     return _roughen(text, rng), filled
 
 

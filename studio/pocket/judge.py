@@ -229,7 +229,7 @@ def _shape(blobs: list[_Blob | None]) -> tuple[str, dict[str, np.ndarray]]:
             scores.append(float(overlap.max()) * min(blob.area, 600.0))
             best[index] = float(overlap.argmax()) * _TURN
         totals[shape], angles[shape] = sum(scores), best
-    return max(totals, key=totals.get), angles
+    return max(totals, key=lambda name: totals[name]), angles
 
 
 def _colour(frames: np.ndarray, masks: list[np.ndarray], light: str) -> str:
@@ -273,7 +273,7 @@ def _motion(
         "bounces": hop / _FULL["hop"],
         "spins": turn / _FULL["turn"],
     }
-    name = max(amounts, key=amounts.get)
+    name = max(amounts, key=lambda one: amounts[one])
     return name if amounts[name] > _CLEAR else "stays still"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from studio.pocket import paraphrases as words
 from studio.pocket.vocabulary import Scene
 
+_Form = Callable[[tuple[str, str, str, str, str, str], random.Random], str]
 _DOUBLED = ("spin", "drop", "hop", "get", "bob")
 _GERUNDS = {"goes": "going", "flies": "flying", "is": "", "does": "", "crosses": "crossing"}
 
@@ -89,7 +91,7 @@ class SceneWords:
         subject, where = self._subject(), self._where()
         light = self._pick("light", words.LIGHT)
         motion = self._pick("motion", words.MOTION)
-        forms = (_labelled, _poster) if self.reserved else _SCENE_FORMS
+        forms: tuple[_Form, ...] = (_labelled, _poster) if self.reserved else _SCENE_FORMS
         if self.reserved and rng.random() < 0.6:
             forms = (_camera_last_sentence, _where_first_then_camera)
         form = rng.choice(forms)

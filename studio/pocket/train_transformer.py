@@ -95,7 +95,8 @@ class _Optimisers:
     """Muon for the matrices of the blocks, AdamW for everything else."""
 
     def __init__(self, model: nn.Module, plan: Plan) -> None:
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, weight in model.named_parameters():
             hidden = name.startswith("blocks.") and weight.ndim == 2
             (matrices if hidden else others).append(weight)
@@ -125,6 +126,9 @@ class _Log:
     """Mean loss by noise level since the last line."""
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self._sums = torch.zeros(len(BUCKETS), 2)
         self._began = time.monotonic()
 
@@ -139,7 +143,7 @@ class _Log:
         pace = (time.monotonic() - self._began) / steps
         by_level = " ".join(f"<{b:.2f}:{m:.3f}" for b, m in zip(BUCKETS, means, strict=True))
         _log.info("step %d loss %.4f %s rate %.2f %.2fs", step, total, by_level, factor, pace)
-        self.__init__()
+        self._clear()
 
 
 def train_transformer(plan: Plan) -> None:

@@ -58,6 +58,7 @@ def encode_clip(vae: AutoencoderKLWan, pixels: Tensor) -> Tensor:
 def quiet_variance(vae: AutoencoderKLWan) -> None:
     """Fix the latents' variance at almost nothing, so that sampling returns the mean."""
     layer: nn.Conv3d = vae.quant_conv
+    assert layer.bias is not None
     with torch.no_grad():
         layer.weight[CHANNELS:] = 0.0
         layer.bias[CHANNELS:] = -20.0
