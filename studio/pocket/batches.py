@@ -60,7 +60,7 @@ class TextEncoder:
 
 
 class Batches:
-    """Draws batches from rows on disk; every few hundred it looks for new shards."""
+    """Draws batches from rows on disk; every hundred it looks for new shards."""
 
     def __init__(self, rows: Rows, encoder: TextEncoder, size: int, seed: int) -> None:
         self._rows = rows
@@ -72,7 +72,7 @@ class Batches:
 
     def draw(self) -> Batch:
         self._drawn += 1
-        if self._drawn % 300 == 0:
+        if self._drawn % 100 == 0:
             self._rows.refresh()
         parts = [self._one() for _ in range(self._size)]
         clean, mask, condition = (

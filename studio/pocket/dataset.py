@@ -27,6 +27,7 @@ WINDOW = 1 + (CLIP_FRAMES - 1) // code.STRIDE
 PEOPLE_SHARE = 0.15
 LONG_SHARE = 0.25
 CHANGE_SHARE = 0.5
+STATIC_SHARE = 0.45
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
             motion=str(rng.choice(MOTIONS)),
             place=str(rng.choice(words.PLACES)),
             light=str(rng.choice(words.LIGHTS)),
-            camera="static" if rng.random() < 0.3 else str(rng.choice(CAMERAS)),
+            camera="static" if rng.random() < STATIC_SHARE else str(rng.choice(CAMERAS)),
         )
         if words.valid(scene) and not held_out(scene):
             return scene

@@ -79,8 +79,8 @@ def draw_figures(
     faces = np.zeros((len(people), frames, 4))
     lips = np.zeros((len(people), frames, 4))
     for index, person in enumerate(people):
-        x = places[index] + rng.uniform(-2.0, 2.0)
-        y = (60.0 if len(people) == 1 else 70.0) + rng.uniform(-2.0, 2.0)
+        x = places[index]
+        y = 60.0 if len(people) == 1 else 70.0
         sway = _sway(rng, frames)
         colour, cover = _bust(person, x, y, scale)
         for frame in range(frames):

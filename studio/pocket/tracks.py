@@ -13,13 +13,14 @@ import numpy as np
 
 from studio.pocket.vocabulary import CAMERAS, CLIP_FRAMES, MOTIONS, SIZE_PX, Scene
 
-SPEED = (1.7, 2.3)
+SPEED = 2.0
+GRID = 8
 PAN = 1.0
 ZOOM = 1.35
 GROWTH = 2.2
 SPIN = np.deg2rad(8.0)
 HOP_FRAMES = 12
-RADII = {"small": (13.5, 15.5), "large": (18.5, 21.0)}
+RADII = {"small": 14.5, "large": 20.0}
 
 _MIRROR = {
     "moves left": "moves right",
@@ -82,26 +83,23 @@ def scene_track(
 ) -> Track:
     """Draw a path for `scene`; with `then`, that motion takes over in mid-clip."""
     pan, zoom, cameras = _camera(scene.camera, frames)
-    low, high = RADII[scene.size]
-    radius = rng.uniform(low, high)
-    speed = rng.uniform(*SPEED)
-    state = _State(0.0, 0.0, radius, spin=SPIN * rng.choice((-1.0, 1.0)))
-    _place(state, scene, speed, pan, rng)
-    change = int(rng.integers(frames // 3, 2 * frames // 3)) if then else frames
+    state = _State(0.0, 0.0, RADII[scene.size], spin=SPIN * rng.choice((-1.0, 1.0)))
+    _place(state, scene, pan, rng)
+    change = int(rng.choice(np.arange(1 + frames // 3, 2 * frames // 3, 4))) if then else frames
     centre = np.zeros((frames, 2))
     radii, angles = np.zeros(frames), np.zeros(frames)
     motions = np.zeros(frames, dtype=np.int64)
     motion = scene.motion
     _begin(state, 0)
     for frame in range(frames):
-        if frame == change:
+        if then is not None and frame == change:
             motion = then
             _begin(state, frame)
         motion = _turn(state, motion, pan[frame])
         centre[frame] = (state.x, _height(state, motion, frame))
         radii[frame], angles[frame] = state.radius, state.angle
         motions[frame] = MOTIONS.index(_shown(state, motion, scene.size))
-        _advance(state, motion, speed, scene.size)
+        _advance(state, motion, scene.size)
     half = SIZE_PX / 2
     screen = np.stack([(centre[:, 0] - half - pan) * zoom, (centre[:, 1] - half) * zoom], 1) + half
     return Track(screen, radii * zoom, angles, pan, zoom, motions, cameras)
@@ -134,24 +132,25 @@ def _triangle(time: np.ndarray, reach: float) -> np.ndarray:
     return reach - np.abs(np.mod(time, 2.0 * reach) - reach)
 
 
-def _place(
-    state: _State, scene: Scene, speed: float, pan: np.ndarray, rng: np.random.Generator
-) -> None:
-    """Start so that the middle of a clip's path on the screen is near the picture's middle."""
+def _place(state: _State, scene: Scene, pan: np.ndarray, rng: np.random.Generator) -> None:
+    """Start so that the middle of a clip's path on the screen is near the picture's middle.
+
+    Places lie on a grid and speeds are fixed: a world with few different pictures is learned
+    in an hour.
+    """
     span = min(len(pan), CLIP_FRAMES) - 1
-    drift = {"moves left": -speed, "moves right": speed}.get(scene.motion, 0.0) * span - pan[span]
-    lift = {"rises": -speed, "falls": speed}.get(scene.motion, 0.0) * span
-    room = SIZE_PX / 2 - 26.0 - abs(drift) / 2
-    offset = rng.uniform(-1.0, 1.0) * float(np.clip(room, 2.0, 20.0))
+    drift = {"moves left": -SPEED, "moves right": SPEED}.get(scene.motion, 0.0) * span - pan[span]
+    lift = {"rises": -SPEED, "falls": SPEED}.get(scene.motion, 0.0) * span
+    reach = int(np.clip(SIZE_PX / 2 - 26.0 - abs(drift) / 2, 0.0, 16.0)) // GRID
     if scene.camera.startswith("zooms"):
-        offset *= 0.6
-    state.x = SIZE_PX / 2 + offset - drift / 2
+        reach = min(reach, 0 if drift else 1)
+    state.x = SIZE_PX / 2 + GRID * float(rng.integers(-reach, reach + 1)) - drift / 2
     if lift:
-        state.y = SIZE_PX / 2 + 3.0 + rng.uniform(-5.0, 5.0) - lift / 2
+        state.y = SIZE_PX / 2 - lift / 2
     elif scene.motion == "bounces":
-        state.y = rng.uniform(86.0, 92.0)
+        state.y = 88.0
     else:
-        state.y = rng.uniform(52.0, 70.0)
+        state.y = float(rng.choice((56.0, 64.0)))
     if scene.motion == "grows":
         state.radius /= np.sqrt(GROWTH)
     elif scene.motion == "shrinks":
@@ -188,8 +187,7 @@ def _height(state: _State, motion: str, frame: int) -> float:
 
 
 def _limits(size: str) -> tuple[float, float]:
-    middle = sum(RADII[size]) / 2
-    return middle / np.sqrt(GROWTH) * 0.9, middle * np.sqrt(GROWTH) * 1.08
+    return RADII[size] / np.sqrt(GROWTH) * 0.99, RADII[size] * np.sqrt(GROWTH) * 1.01
 
 
 def _shown(state: _State, motion: str, size: str) -> str:
@@ -201,17 +199,17 @@ def _shown(state: _State, motion: str, size: str) -> str:
     return "stays still" if done else motion
 
 
-def _advance(state: _State, motion: str, speed: float, size: str) -> None:
+def _advance(state: _State, motion: str, size: str) -> None:
     low, high = _limits(size)
     rate = GROWTH ** (1.0 / (CLIP_FRAMES - 1))
     if motion == "moves right":
-        state.x += speed
+        state.x += SPEED
     elif motion == "moves left":
-        state.x -= speed
+        state.x -= SPEED
     elif motion == "rises":
-        state.y -= speed
+        state.y -= SPEED
     elif motion == "falls":
-        state.y += speed
+        state.y += SPEED
     elif motion == "spins":
         state.angle += state.spin
     elif motion == "grows":
