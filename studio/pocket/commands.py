@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,26 +29,62 @@ def train(
     cache: Cache = DEFAULT_CACHE,
     minutes: Annotated[float, typer.Option(help="For each stage but the first.")] = 60.0,
     renders: Annotated[int, typer.Option(help="Clips that `world` draws.")] = 3000,
+    afresh: Annotated[bool, typer.Option(help="Begin with nothing, not the shipped weights.")] = (
+        False
+    ),
 ) -> None:
     """Train one stage, or all in turn; a stopped stage goes on where it was."""
     if stage not in (*STAGES, "all"):
         raise typer.BadParameter(f"choose one of {', '.join(STAGES)} or all", param_hint="--stage")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     cache.mkdir(parents=True, exist_ok=True)
+    shipped = None if afresh else DEFAULT_WEIGHTS
+    if shipped is not None:
+        begin_with(shipped, cache)
     for name in STAGES if stage == "all" else (stage,):
         say(f"{name} ...")
-        _train_stage(name, cache, minutes, renders)
+        _train_stage(name, Sitting(cache, minutes, renders, shipped))
 
 
-def _train_stage(stage: str, cache: Path, minutes: float, renders: int) -> None:
+@dataclass(frozen=True)
+class Sitting:
+    """What every stage is told; `shipped` holds the weights that training goes on from."""
+
+    cache: Path
+    minutes: float
+    renders: int
+    shipped: Path | None
+
+
+def begin_with(shipped: Path, cache: Path) -> None:
+    """Put the shipped code, prior and text encoder into a cache that lacks them.
+
+    All later stages are trained on them; the transformer and the autoencoder start from the
+    shipped weights by themselves when the cache holds no checkpoint.
+    """
+    pairs = [
+        (shipped / "vae" / "linear.safetensors", cache / "pca.safetensors"),
+        (shipped / "transformer" / "prior.safetensors", cache / "prior" / "prior.safetensors"),
+    ]
+    for folder in ("text_encoder", "tokenizer"):
+        files = sorted((shipped / folder).glob("*"))
+        pairs += [(path, cache / "text_encoder" / path.name) for path in files]
+    for source, target in pairs:
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+
+
+def _train_stage(stage: str, sitting: Sitting) -> None:
+    cache, minutes, shipped = sitting.cache, sitting.minutes, sitting.shipped
     until = time.time() + 60 * minutes
     export = cache / "export"
     if stage == "world":
         from studio.pocket.render import render_rows
         from studio.pocket.train_vae import render_pool
 
-        render_rows(cache, renders)
-        render_pool(cache / "vae_pool", clips=renders // 3)
+        render_rows(cache, sitting.renders)
+        render_pool(cache / "vae_pool", clips=sitting.renders // 3)
     elif stage == "text":
         from studio.pocket.train_text import TextTraining, export_text
         from studio.pocket.train_text import train as train_text
@@ -56,14 +94,17 @@ def _train_stage(stage: str, cache: Path, minutes: float, renders: int) -> None:
     elif stage == "vae":
         from studio.pocket.train_vae import VaeTraining, export_vae, train_part
 
-        train_part(VaeTraining(cache, "decoder", until - 20 * minutes))
-        train_part(VaeTraining(cache, "encoder", until))
+        vae = shipped / "vae" if shipped is not None else None
+        train_part(VaeTraining(cache, "decoder", until - 20 * minutes, shipped=vae))
+        train_part(VaeTraining(cache, "encoder", until, shipped=vae))
         export_vae(cache, export)
     else:
         from studio.pocket.export import export_transformer
         from studio.pocket.train_transformer import Plan, train_transformer
 
-        train_transformer(Plan(cache, cache / "text_encoder", until, until - 20 * minutes))
+        first = shipped / "transformer" if shipped is not None else None
+        cool = until - 20 * minutes
+        train_transformer(Plan(cache, cache / "text_encoder", until, cool, shipped=first))
         export_transformer(cache, export / "transformer")
 
 

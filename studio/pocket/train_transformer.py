@@ -47,6 +47,8 @@ class Plan:
     world: int = 1
     meeting: str = ""
     start_from: str = "state.pt"
+    shipped: Path | None = None
+    """A transformer folder to begin with when the cache holds no state yet."""
 
 
 def build(text_width: int) -> WanTransformer3DModel:
@@ -248,6 +250,10 @@ def _save(
 def _resume(plan: Plan, model: nn.Module, average: list[Tensor], optimisers: _Optimisers) -> int:
     path = plan.cache / plan.start_from
     if not path.exists():
+        if plan.shipped is not None:
+            ready = WanTransformer3DModel.from_pretrained(plan.shipped, torch_dtype=torch.float32)
+            model.load_state_dict(ready.state_dict())
+            torch._foreach_copy_(average, [p.detach() for p in model.parameters()])
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])

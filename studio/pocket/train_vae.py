@@ -45,6 +45,8 @@ class VaeTraining:
     until: float
     rate: float = 2e-3
     seed: int = 0
+    shipped: Path | None = None
+    """A VAE folder to begin with when the cache holds no checkpoint yet."""
 
 
 class Pool:
@@ -175,7 +177,7 @@ class _Trainer:
         self.plan = plan
         self.code = PixelCode.load(plan.cache / "pca.safetensors")
         self.scale = torch.from_numpy(self.code.scale).view(1, -1, 1, 1, 1)
-        self.vae = enable_whole_clips(build_vae())
+        self.vae = enable_whole_clips(self._first())
         self.modules = [self.vae.decoder, self.vae.post_quant_conv]
         if plan.part == "encoder":
             self.modules = [self.vae.encoder, self.vae.quant_conv]
@@ -190,6 +192,11 @@ class _Trainer:
         self.path = plan.cache / f"vae_{plan.part}.pt"
         if self.path.exists():
             self._restore(torch.load(self.path, weights_only=True))
+
+    def _first(self) -> AutoencoderKLWan:
+        if self.plan.shipped is None:
+            return build_vae()
+        return AutoencoderKLWan.from_pretrained(self.plan.shipped, torch_dtype=torch.float32)
 
     def loss(self, crops: np.ndarray) -> Tensor:
         """Loss on uint8 crops [B,T,64,64,3]."""
