@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -10,24 +10,6 @@ from studio.core.request import Frozen, Join, Shot
 
 DirectorMode = Literal["off", "normal", "director"]
 Backend = Literal["none", "rules", "local", "endpoint"]
-
-CAMERA_MOVES = (
-    "zoom in",
-    "zoom out",
-    "pan up",
-    "pan down",
-    "pan left",
-    "pan right",
-    "tilt up",
-    "tilt down",
-    "tilt left",
-    "tilt right",
-    "around left",
-    "around right",
-    "static shot",
-    "handheld shot",
-)
-"""The fourteen camera moves of HunyuanVideo's captions."""
 
 CameraMove = Literal[
     "zoom in",
@@ -45,6 +27,9 @@ CameraMove = Literal[
     "static shot",
     "handheld shot",
 ]
+
+CAMERA_MOVES: tuple[CameraMove, ...] = get_args(CameraMove)
+"""The fourteen camera moves of HunyuanVideo's captions."""
 
 
 class DirectedShot(Frozen):
