@@ -28,16 +28,21 @@ PEOPLE_SHARE = 0.15
 LONG_SHARE = 0.25
 CHANGE_SHARE = 0.5
 STATIC_SHARE = 0.45
+COMPOSED_SHARE = 0.7
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of T frames shows; motions and cameras [T] name each frame's (scenes only)."""
+    """What a row of T frames shows; motions and cameras [T] name each frame's (scenes only).
+
+    A composed row's object is where a text alone puts it (tracks.scene_track).
+    """
 
     scene: Scene | None
     people: tuple[Person, ...]
     motions: tuple[int, ...] = ()
     cameras: tuple[int, ...] = ()
+    composed: bool = False
 
     def window(self, start: int, length: int = WINDOW) -> tuple[Scene | tuple[Person, ...], float]:
         """What latents start..start+length show, and the share of frames that agree."""
@@ -91,8 +96,10 @@ def render(rng: np.random.Generator, frames: int) -> tuple[np.ndarray, Row]:
     if frames > CLIP_FRAMES and rng.random() < CHANGE_SHARE:
         choices = [m for m in MOTIONS if words.valid(replace(scene, motion=m))]
         then = str(rng.choice(choices))
-    track = scene_track(scene, rng, frames, then)
-    row = Row(scene, (), tuple(track.motions.tolist()), tuple(track.cameras.tolist()))
+    composed = frames == CLIP_FRAMES and rng.random() < COMPOSED_SHARE
+    track = scene_track(scene, rng, frames, then, composed)
+    motions, cameras = tuple(track.motions.tolist()), tuple(track.cameras.tolist())
+    row = Row(scene, (), motions, cameras, composed)
     return draw_track(scene, track, rng), row
 
 
@@ -100,14 +107,15 @@ def mirror(frames: np.ndarray, row: Row) -> tuple[np.ndarray, Row]:
     """The clip in a mirror: left is right, and the first person is the second."""
     motions = tuple(MOTIONS.index(mirrored(MOTIONS[m])) for m in row.motions)
     cameras = tuple(CAMERAS.index(mirrored(CAMERAS[c])) for c in row.cameras)
-    return frames[:, :, ::-1], Row(row.scene, row.people[::-1], motions, cameras)
+    shown = replace(row, people=row.people[::-1], motions=motions, cameras=cameras)
+    return frames[:, :, ::-1], shown
 
 
 def backwards(frames: np.ndarray, row: Row) -> tuple[np.ndarray, Row]:
     """The clip played backwards."""
     motions = tuple(MOTIONS.index(reversed_in_time(MOTIONS[m])) for m in row.motions[::-1])
     cameras = tuple(CAMERAS.index(reversed_in_time(CAMERAS[c])) for c in row.cameras[::-1])
-    return frames[::-1], Row(row.scene, row.people, motions, cameras)
+    return frames[::-1], replace(row, motions=motions, cameras=cameras)
 
 
 def four(frames: np.ndarray, row: Row) -> Iterator[tuple[np.ndarray, Row]]:
@@ -139,12 +147,16 @@ def write_shard(folder: Path, pixel_code: code.PixelCode, seed: int, renders: in
 
 
 class Rows:
-    """All shards under a folder; `refresh` picks up new ones. `row(i)` gives one row."""
+    """All shards under a folder; `refresh` picks up new ones. `row(i)` gives one row.
+
+    `composed` lists the numbers of the composed rows.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._seen: set[str] = set()
         self._index: list[tuple[np.ndarray, np.ndarray, Row, int]] = []
+        self.composed: list[int] = []
         self.refresh()
 
     def __len__(self) -> int:
@@ -158,8 +170,10 @@ class Rows:
             latents = np.load(folder / "latents.npy", mmap_mode="r")
             ends = np.load(folder / "ends.npy", mmap_mode="r")
             rows = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
-            for at, fields in enumerate(rows):
-                self._index.append((latents, ends, _row(fields), at))
+            for at, row in enumerate(map(_row, rows)):
+                if row.composed:
+                    self.composed.append(len(self._index))
+                self._index.append((latents, ends, row, at))
 
     def row(self, index: int) -> tuple[np.ndarray, np.ndarray, Row]:
         """Latents [48,T',8,8], ends [E,48,8,8] (of latents WINDOW-1 onwards) and the truth."""
@@ -170,7 +184,8 @@ class Rows:
 def _row(fields: dict) -> Row:
     scene = Scene(**fields["scene"]) if fields["scene"] else None
     people = tuple(Person(**p) for p in fields["people"])
-    return Row(scene, people, tuple(fields["motions"]), tuple(fields["cameras"]))
+    motions, cameras = tuple(fields["motions"]), tuple(fields["cameras"])
+    return Row(scene, people, motions, cameras, fields.get("composed", False))
 
 
 def _most(values: tuple[int, ...]) -> tuple[int, float]:

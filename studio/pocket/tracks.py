@@ -79,12 +79,20 @@ class _State:
 
 
 def scene_track(
-    scene: Scene, rng: np.random.Generator, frames: int = CLIP_FRAMES, then: str | None = None
+    scene: Scene,
+    rng: np.random.Generator,
+    frames: int = CLIP_FRAMES,
+    then: str | None = None,
+    composed: bool = False,
 ) -> Track:
-    """Draw a path for `scene`; with `then`, that motion takes over in mid-clip."""
+    """Draw a path for `scene`; with `then`, that motion takes over in mid-clip.
+
+    A composed path has its middle in the picture's middle, as someone who frames the shot
+    would have it; other paths lie where they fall.
+    """
     pan, zoom, cameras = _camera(scene.camera, frames)
     state = _State(0.0, 0.0, RADII[scene.size], spin=SPIN * rng.choice((-1.0, 1.0)))
-    _place(state, scene, pan, rng)
+    _place(state, scene, pan, None if composed else rng)
     change = int(rng.choice(np.arange(1 + frames // 3, 2 * frames // 3, 4))) if then else frames
     centre = np.zeros((frames, 2))
     radii, angles = np.zeros(frames), np.zeros(frames)
@@ -132,11 +140,11 @@ def _triangle(time: np.ndarray, reach: float) -> np.ndarray:
     return reach - np.abs(np.mod(time, 2.0 * reach) - reach)
 
 
-def _place(state: _State, scene: Scene, pan: np.ndarray, rng: np.random.Generator) -> None:
+def _place(state: _State, scene: Scene, pan: np.ndarray, rng: np.random.Generator | None) -> None:
     """Start so that the middle of a clip's path on the screen is near the picture's middle.
 
     Places lie on a grid and speeds are fixed: a world with few different pictures is learned
-    in an hour.
+    in an hour. Without `rng` it is the picture's middle exactly.
     """
     span = min(len(pan), CLIP_FRAMES) - 1
     drift = {"moves left": -SPEED, "moves right": SPEED}.get(scene.motion, 0.0) * span - pan[span]
@@ -144,13 +152,14 @@ def _place(state: _State, scene: Scene, pan: np.ndarray, rng: np.random.Generato
     reach = int(np.clip(SIZE_PX / 2 - 26.0 - abs(drift) / 2, 0.0, 16.0)) // GRID
     if scene.camera.startswith("zooms"):
         reach = min(reach, 0 if drift else 1)
-    state.x = SIZE_PX / 2 + GRID * float(rng.integers(-reach, reach + 1)) - drift / 2
+    aside = 0 if rng is None else int(rng.integers(-reach, reach + 1))
+    state.x = SIZE_PX / 2 + GRID * float(aside) - drift / 2
     if lift:
         state.y = SIZE_PX / 2 - lift / 2
     elif scene.motion == "bounces":
         state.y = 88.0
     else:
-        state.y = float(rng.choice((56.0, 64.0)))
+        state.y = SIZE_PX / 2 if rng is None else float(rng.choice((56.0, 64.0)))
     if scene.motion == "grows":
         state.radius /= np.sqrt(GROWTH)
     elif scene.motion == "shrinks":

@@ -89,7 +89,8 @@ def loss_of(
         named = model(inputs, 1000.0 * sigma, batch.text, return_dict=False)[0]
     target, weight = prior.target(batch.clean, noise, sigma)
     error = (weight * (to_tokens(named.float()) - target).square()).mean(-1)
-    wanted = 1.0 - batch.mask.amin(1)[:, :, ::2, ::2]
+    patch = batch.mask.shape[-1] // error.shape[-1]
+    wanted = 1.0 - batch.mask.amin(1)[:, :, ::patch, ::patch]
     return (error * wanted).sum((1, 2, 3)) / wanted.sum((1, 2, 3)).clamp(min=1.0)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from studio.pocket import dataset, latents
-from studio.pocket.batches import MODES, given
+from studio.pocket.batches import MODES, Batches, given
 from studio.pocket.dataset import Row, Rows
 from studio.pocket.vocabulary import MOTIONS, Scene
 
@@ -60,6 +61,25 @@ def test_a_window_is_named_by_most_of_its_frames() -> None:
     assert row.window(6)[0].motion == "rises"
     assert row.window(6)[1] == pytest.approx(24 / 28)
     assert row.window(3)[1] < 0.9
+
+
+def test_text_alone_is_learned_from_composed_rows(
+    tmp_path: Path, pixel_code: latents.PixelCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, share in enumerate((0.0, 1.0)):
+        monkeypatch.setattr(dataset, "COMPOSED_SHARE", share)
+        monkeypatch.setattr(dataset, "PEOPLE_SHARE", 0.0)
+        monkeypatch.setattr(dataset, "LONG_SHARE", 0.0)
+        dataset.write_shard(tmp_path / f"{number:05d}", pixel_code, 5 + number, 1)
+    rows = Rows(tmp_path)
+    assert rows.composed == [4, 5, 6, 7]
+    batches = Batches(rows, lambda texts: torch.zeros(len(texts), 64, 8), 40, 0)  # type: ignore[arg-type]
+    drawn = batches.draw()
+    loose = torch.stack([torch.from_numpy(rows.row(i)[0]).float() for i in range(4)])
+    for clean, mask in zip(drawn.clean, drawn.mask, strict=True):
+        is_loose = bool((loose == clean).flatten(1).all(1).any())
+        assert mask.any() or not is_loose
+    assert 0.4 < (drawn.mask.flatten(1).amax(1) == 0).float().mean() < 0.8
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -141,3 +141,14 @@ def test_two_people_and_talking() -> None:
     assert tracks.max() <= 1
     assert np.ptp(tracks) > 0.5
     assert draw_person([PERSON, PERSON], tracks, rng, 49).shape == (49, 128, 128, 3)
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_a_composed_path_follows_from_the_words_alone(motion: str, camera: str) -> None:
+    scene = replace(PLAIN, motion=motion, camera=camera)
+    first, second = (
+        scene_track(scene, np.random.default_rng(seed), composed=True) for seed in (1, 2)
+    )
+    assert np.array_equal(first.centre, second.centre)
+    assert first.centre[:, 0].mean() == pytest.approx(64.0, abs=6.0)
