@@ -113,18 +113,23 @@ def evaluate(
     weights: Weights = DEFAULT_WEIGHTS,
     captions: Annotated[int, typer.Option(help="Captions to generate and judge.")] = 200,
     clips: Annotated[int, typer.Option(help="Unseen clips for the autoencoder.")] = 12,
+    pictures: Annotated[int, typer.Option(help="Clips from drawn first and last frames.")] = 32,
     seed: Annotated[int, typer.Option(help="Of captions and noise.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """PSNR of the autoencoder, and how well clips follow held-out captions."""
+    """PSNR of the autoencoder, and how well clips follow held-out captions and pictures."""
     from diffusers import AutoencoderKLWan
 
     from studio.pocket import evaluate as figures_of
+    from studio.pocket.evaluate_images import first_and_last_frames, first_frames
     from studio.pocket.generate import Generator
 
     vae = AutoencoderKLWan.from_pretrained(weights / "vae").eval()
-    generate = Generator(weights) if captions else None
+    generate = Generator(weights) if captions or pictures else None
     figures = figures_of.evaluate(generate, vae, captions, clips, seed)
+    if generate is not None and pictures:
+        figures["first frame"] = first_frames(generate, pictures, seed)
+        figures["first and last frame"] = first_and_last_frames(generate, pictures, seed)
     if as_json:
         say(json.dumps(figures, indent=1))
         return

@@ -57,6 +57,24 @@ class _Blob:
 def judge(frames: np.ndarray) -> Verdict:
     """The verdict on uint8 frames [T,128,128,3]."""
     place, light, camera, backdrop, fit = _find_backdrop(frames)
+    masks, blobs = _find_object(frames, backdrop, fit)
+    colour = _colour(frames, masks, light)
+    shape, angles = _shape(blobs)
+    motion = _motion(blobs, shape, angles, camera)
+    return Verdict(colour, shape, motion, place, light, camera, fit)
+
+
+def object_path(frames: np.ndarray) -> np.ndarray:
+    """Centre of the object on the screen in every frame [T,2], NaN where none is seen."""
+    *_, backdrop, fit = _find_backdrop(frames)
+    blobs = _find_object(frames, backdrop, fit)[1]
+    return np.array([(np.nan, np.nan) if b is None else (b.x, b.y) for b in blobs])
+
+
+def _find_object(
+    frames: np.ndarray, backdrop: np.ndarray, fit: float
+) -> tuple[list[np.ndarray], list[_Blob | None]]:
+    """What stands before the backdrop, as a mask [H,W] and a blob for every frame."""
     away = np.sqrt(((frames.astype(np.float32) - backdrop) ** 2).sum(-1))
     far = float(np.clip(6.0 * fit, *_FAR))
     masks = [_largest(_opened(a > far)) for a in away]
@@ -64,10 +82,7 @@ def judge(frames: np.ndarray) -> Verdict:
     if sum(b is not None for b in blobs) < len(blobs) // 3:
         masks = [_largest(a > far / 2) for a in away]
         blobs = [_measure(mask) for mask in masks]
-    colour = _colour(frames, masks, light)
-    shape, angles = _shape(blobs)
-    motion = _motion(blobs, shape, angles, camera)
-    return Verdict(colour, shape, motion, place, light, camera, fit)
+    return masks, blobs
 
 
 def _paths(length: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
