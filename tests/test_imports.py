@@ -21,6 +21,7 @@ LEVEL = {
     "quality": 2,
     "library": 2,
     "jobs": 3,
+    "scale": 3,
     "ui": 4,
     "cli": 5,
     "commands": 5,

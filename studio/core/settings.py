@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,6 +43,17 @@ class Settings(BaseSettings):
     llm_model: str = ""
     llm_api_key: str = ""
     executor: str = "local"
+    """Where jobs run: local (a process), inline (a thread), or ray (a cluster)."""
+    ray_address: str = "auto"
+    """The cluster to join: auto (this machine is a node of it) or the head's host:port."""
+    shared_url: str = ""
+    """Storage that all machines reach: a folder or an fsspec address; "" is inside the data dir."""
+    scratch_dir: Path = Path(tempfile.gettempdir()) / "video-studio-scratch"
+    """Where actors of a cluster work, on each machine's own disk."""
+    spread: int = Field(default=1, ge=1, le=64)
+    """Devices that make one clip together."""
+    spread_by: Literal["windows", "ulysses", "ring"] = "windows"
+    """What they share out: windows and guidance branches, or the tokens of each forward."""
     budget_bytes: int = Field(default=0, ge=0)
     """Bytes that models may take; 0 means free memory minus a margin."""
 
@@ -48,6 +61,11 @@ class Settings(BaseSettings):
     def jobs_db(self) -> Path:
         """The job store."""
         return self.data_dir / "jobs.sqlite"
+
+    @property
+    def depot_url(self) -> str:
+        """Where workers of a cluster publish."""
+        return self.shared_url or str((self.data_dir / "shared").absolute())
 
     @property
     def outputs_dir(self) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from studio.core.errors import StudioError
 from studio.core.events import Done, Event
@@ -15,7 +16,9 @@ from studio.core.request import Request
 from studio.core.settings import Settings
 
 if TYPE_CHECKING:
+    from studio.models.family import Conditions, Family
     from studio.models.manager import ModelManager
+    from studio.sampling.loop import Denoise
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,18 @@ class RunContext:
     out: Path | None = None
     owner: str = ""
     """Whose clip it will be."""
+    spread: Spread | None = None
+    """Other devices that compute parts of the clip, if there are any."""
+
+
+class Spread(Protocol):
+    """Devices that share the forwards of one clip."""
+
+    def open_denoiser(
+        self, family: Family, models: ModelManager, conditions: Conditions
+    ) -> AbstractContextManager[Denoise]:
+        """The family's denoiser, computed on all devices; one scheduler step follows it here."""
+        ...
 
 
 Runner = Callable[[Request, RunContext], Done]

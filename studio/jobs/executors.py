@@ -78,6 +78,33 @@ class InlineExecutor:
         return self._thread is not None and self._thread.is_alive()
 
 
+class RayExecutor:
+    """Actors on the devices of a Ray cluster, attended by a thread of this process."""
+
+    def __init__(self, store: JobStore, settings: Settings, policy: Policy | None = None) -> None:
+        # Nothing of Ray or of the part that uses it is imported for anybody else.
+        from studio.scale.cluster import EXTRA, ray_version
+        from studio.scale.front import Front
+
+        if ray_version() is None:
+            raise RequestError(
+                f"the executor ray needs Ray, which is not installed; pip install -r {EXTRA}"
+            )
+        self.front = Front(store, settings, policy)
+
+    def start(self) -> None:
+        """Join the cluster, and listen to jobs that an earlier studio gave out."""
+        self.front.start()
+
+    def close(self) -> None:
+        """Leave the cluster; its actors finish within their lease, or are found at it again."""
+        self.front.close()
+
+    def is_busy(self) -> bool:
+        """Whether an actor has a job."""
+        return any(post.mail is not None for post in list(self.front.posts.values()))
+
+
 def make_executor(store: JobStore, settings: Settings) -> Executor:
     """The executor that the settings name.
 
@@ -89,4 +116,8 @@ def make_executor(store: JobStore, settings: Settings) -> Executor:
             return LocalExecutor(store, settings)
         case "inline":
             return InlineExecutor(store, settings)
-    raise RequestError(f"an executor is local or inline (got {settings.executor!r}); choose one")
+        case "ray":
+            return RayExecutor(store, settings)
+    raise RequestError(
+        f"an executor is local, inline or ray (got {settings.executor!r}); choose one"
+    )

@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import MemoryBudgetError
 from studio.core.events import Done, Notice
@@ -22,6 +22,7 @@ from studio.jobs.finish import finish
 from studio.jobs.inputs import audio_seconds, continue_clip, find_clip, read_inputs
 from studio.jobs.parts import find_parts
 from studio.jobs.reporter import Reporter
+from studio.jobs.run_frames import check_frames_run, run_frames
 from studio.jobs.run_retake import check_same, retake_plan, run_retake
 from studio.jobs.run_shift import run_shift
 from studio.jobs.run_windows import run_windows
@@ -30,7 +31,7 @@ from studio.jobs.setting import Setting
 from studio.media.publish import write_bytes
 
 if TYPE_CHECKING:
-    from studio.models.family import Family
+    from studio.models.family import Family, PromptEmbeds
 
 __all__ = ["RunContext", "run"]
 
@@ -77,6 +78,7 @@ def is_memory(error: Exception) -> bool:
 
 
 def _run(request: Request, ctx: RunContext) -> Done:
+    from studio.models.family import FrameMaker
     from studio.stitching.windows import make_plan
 
     preset = find_preset(ctx.presets, request.preset)
@@ -88,7 +90,9 @@ def _run(request: Request, ctx: RunContext) -> Done:
     if request.retake is not None:
         return _run_retake(request, request.retake, plan, ctx, reporter)
     setting = open_setting(request, plan, ctx, reporter)
-    if plan.method == "position-shift":
+    if isinstance(setting.family, FrameMaker):
+        run_frames(setting, setting.family)
+    elif plan.method == "position-shift":
         run_shift(setting)
     else:
         run_windows(setting)
@@ -116,16 +120,19 @@ def _run_retake(
 
 def open_setting(request: Request, plan: Plan, ctx: RunContext, reporter: Reporter) -> Setting:
     """Everything the run needs: family, inputs, prompts as embeddings."""
-    from studio.models.family import family_for
+    from studio.models.family import FrameMaker, family_for
 
     with reporter.timed("loading"):
         family = family_for(find_preset(ctx.presets, request.preset), request.loras)
         store = SegmentStore(ctx.work_dir, run_key(request, plan, family))
         inputs = read_inputs(request, plan, reporter.notice)
+    makes_frames = isinstance(family, FrameMaker)
+    if makes_frames:
+        check_frames_run(request, plan, family.preset, saves_latents=ctx.save_latents is not None)
     reporter.stage("encoding")
     texts = list(dict.fromkeys([*(w.prompt for w in plan.windows), *_span_texts(plan)]))
     with reporter.timed("encoding"):
-        embeds = family.encode_prompts(ctx.models, texts, plan.negative_prompt, plan.guidance_scale)
+        prompts = {} if makes_frames else _embeds(family, ctx, texts, plan)
         name = getattr(request, "continue_from", None)
         if name:
             path = find_clip(name, ctx.outputs_dir)
@@ -139,17 +146,32 @@ def open_setting(request: Request, plan: Plan, ctx: RunContext, reporter: Report
         reporter=reporter,
         store=store,
         inputs=inputs,
-        prompts=dict(zip(texts, embeds, strict=True)),
+        prompts=prompts,
+        spread=ctx.spread,
     )
+
+
+def _embeds(
+    family: Family, ctx: RunContext, texts: list[str], plan: Plan
+) -> dict[str, PromptEmbeds]:
+    made = family.encode_prompts(ctx.models, texts, plan.negative_prompt, plan.guidance_scale)
+    return dict(zip(texts, made, strict=True))
 
 
 def run_key(request: Request, plan: Plan, family: Family) -> str:
     """Changes when anything that decides the result changes; memory and its estimate do not."""
     parts = sorted(spec.key for spec in family.components().values())
-    plain = {k: v for k, v in dump_request(request).items() if k != "offload"}
+    plain = {k: _named(k, v) for k, v in dump_request(request).items() if k != "offload"}
     planned = asdict(replace(plan, estimate=None))
     text = json.dumps([plain, planned, parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named(field: str, value: Any) -> Any:
+    """Files by name: a job that moves to another machine finds them in another folder there."""
+    if field in ("image", "last_image", "continue_from") and isinstance(value, str):
+        return Path(value).name
+    return [Path(name).name for name in value] if field == "audio" else value
 
 
 def _span_texts(plan: Plan) -> dict[str, None]:

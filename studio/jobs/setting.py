@@ -13,6 +13,7 @@ from studio.core.errors import NumericError
 from studio.core.events import SegmentDone
 from studio.core.plan import Plan, Window
 from studio.core.request import Request
+from studio.jobs.context import Spread
 from studio.jobs.inputs import Inputs
 from studio.jobs.reporter import Reporter
 from studio.jobs.segments import Segment, SegmentStore, Tensors
@@ -38,6 +39,8 @@ class Setting:
     store: SegmentStore
     inputs: Inputs
     prompts: dict[str, PromptEmbeds]
+    spread: Spread | None = None
+    """Other devices that compute parts of the clip."""
 
     def given_for(self, window: Window, prefix: torch.Tensor | None) -> Given:
         """What is known before `window` is made."""
@@ -75,6 +78,9 @@ class Setting:
         """The family's denoiser, loaded, for as long as `held` is open."""
         self.reporter.stage("loading", self.reporter.window)
         with self.reporter.timed("loading"):
+            if self.spread is not None:
+                shared = self.spread.open_denoiser(self.family, self.models, conditions)
+                return held.enter_context(shared)
             return held.enter_context(self.family.open_denoiser(self.models, conditions))
 
     def on_step(self, more: OnStep | None = None) -> OnStep:
@@ -106,7 +112,9 @@ class Setting:
             if before.decoder:
                 decoder.restore(before.decoder)
             for index in range(latents.shape[2]):
-                frames = decoder.push(latents[:, :, index : index + 1])
+                # A clip that ends with its sound may end inside a latent frame.
+                room = window.frames - writer.frames
+                frames = decoder.push(latents[:, :, index : index + 1])[:room]
                 writer.write(frames)
                 reporter.decoded(len(frames))
                 tail = [*tail, *frames][-keep:] if keep else []

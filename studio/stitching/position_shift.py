@@ -50,9 +50,15 @@ def fuse(
             cuts=cuts,
         )
         mean = FrameMean(total_frames)
-        for window in windows:
-            part = x.index_select(2, torch.tensor(window, device=x.device))
-            mean.add(denoise(part, step, [frames[i] for i in window]), window)
+        parts = (
+            (x.index_select(2, torch.tensor(w, device=x.device)), [frames[i] for i in w])
+            for w in windows
+        )
+        # A denoiser of many devices takes all windows of a step at once.
+        many = getattr(denoise, "many", None)
+        made = (denoise(p, step, f) for p, f in parts) if many is None else many([*parts], step)
+        for prediction, window in zip(made, windows, strict=True):
+            mean.add(prediction, window)
         return mean.result()
 
     return fused

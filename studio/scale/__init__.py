@@ -1,0 +1,1 @@
+"""More than one machine or device: shared storage, actors of a Ray cluster, clips in parts."""

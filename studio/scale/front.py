@@ -1,0 +1,328 @@
+"""The front end of a cluster: gives jobs to actors, listens to them, and notices when they die.
+
+The store stays where it is and stays the truth. Every claim has a worker id of its own, so that an
+actor that was given up can say what it likes: nobody hears it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from studio.core.errors import BackendError, StorageError, StudioError
+from studio.core.settings import Settings
+from studio.jobs.context import DEFAULT_RUNNER
+from studio.jobs.records import Job, LeaseLost
+from studio.jobs.store import JobStore
+from studio.jobs.supervisor import Policy, Supervisor
+from studio.scale.actor import Answer, GroupPlace, Seat, Task
+from studio.scale.cluster import Cluster, Place, scratch_of
+from studio.scale.depot import Depot
+from studio.scale.given import Sender, user_presets
+from studio.scale.mail import Mail
+
+log = logging.getLogger("studio.front")
+
+FAR = "ray-"
+LEASE_S = 60.0
+BEAT_S = 5.0
+NODES_S = 2.0
+RETRY_S = 10.0
+SILENCE_S = 20.0
+"""An actor that does not answer for this long has lost its job."""
+THREADS = 16
+
+
+@dataclass
+class Post:
+    """One actor and what it is doing for us."""
+
+    place: Place
+    handle: Any
+    answer: Answer | None = None
+    mail: Mail | None = None
+    helps: str | None = None
+    """The worker id of the job whose clip it computes parts of."""
+    pid: int = 0
+    seen: bool = False
+    """Whether it was heard to have begun our job."""
+    begun_at: float = 0.0
+    silent_since: float | None = None
+    beat_at: float = 0.0
+    ask: Future[None] | None = None
+    asked_at: float = 0.0
+    running: list[Any] = field(default_factory=list)
+    """References to calls that last; kept so that Ray does not forget them."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it may be given a job."""
+        answered = self.answer is not None and self.answer.worker_id is None
+        return answered and self.mail is None and self.helps is None and self.silent_since is None
+
+
+class Front(Supervisor):
+    """A supervisor whose workers are actors of a cluster instead of a child process."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        settings: Settings,
+        policy: Policy | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
+        super().__init__(store, settings, policy)
+        self.cluster = cluster or Cluster(settings)
+        self.depot = Depot(settings.depot_url)
+        self.posts: dict[str, Post] = {}
+        self.deaths: list[str] = []
+        """Why jobs were taken from actors, newest last."""
+        self._connected = False
+        self._adopted = False
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="actor")
+
+    def tick(self) -> None:
+        """Look at the store's own needs, then at the cluster."""
+        super().tick()
+        if self._ready and self._join():
+            if self._is_due("nodes", NODES_S):
+                self._look_at_nodes()
+            for post in list(self.posts.values()):
+                self._attend(post)
+            self._adopt()
+            self._give_out()
+
+    def _is_wanted(self) -> bool:
+        """No worker process of this machine's own."""
+        return False
+
+    def _join(self) -> bool:
+        if self._connected:
+            return True
+        if not self._is_due("connect", RETRY_S):
+            return False
+        try:
+            self.cluster.connect()
+        except BackendError as error:
+            log.warning("%s", error)
+            self.store.hold("worker", str(error))
+            # The hold is what the page shows; it must outlive the ticks until the next try.
+            return False
+        self.store.release("worker")
+        self._connected = True
+        return True
+
+    def _look_at_nodes(self) -> None:
+        """Seats for new devices; jobs back from devices that are gone."""
+        try:
+            places = {place.name: place for place in self.cluster.places()}
+        except Exception as error:  # Ray raises what its many layers raise.
+            log.warning("the cluster does not answer: %s", error)
+            self.cluster.close()
+            self._connected = False
+            return
+        for name in self.posts.keys() - places.keys():
+            post = self.posts.pop(name)
+            self._bereave(post, "its machine left the cluster", strike=False)
+            self.cluster.remove([post.handle])
+        for name in places.keys() - self.posts.keys():
+            place = places[name]
+            self.posts[name] = Post(place, self.cluster.seat(place, self._seat_for(place)))
+            log.info("device joins", extra={"device": name})
+
+    def _seat_for(self, place: Place) -> Seat:
+        return Seat(
+            name=place.name,
+            scratch=scratch_of(self.settings, place),
+            device=place.device,
+            threads=self.settings.threads,
+            budget_bytes=self.settings.budget_bytes,
+            runner=self.policy.runner or DEFAULT_RUNNER,
+            lease_s=LEASE_S,
+        )
+
+    def _attend(self, post: Post) -> None:
+        """Ask an actor how it is, in a thread of its own; one question at a time."""
+        if post.ask is not None and not post.ask.done():
+            return
+        # A thousand actors are asked less often each, so that the questions a second stay the same.
+        pause = max(self.policy.tick_s, 0.002 * len(self.posts))
+        if time.monotonic() - post.asked_at >= pause:
+            post.asked_at = time.monotonic()
+            post.ask = self._pool.submit(self._ask, post)
+
+    def _ask(self, post: Post) -> None:
+        mail = post.mail
+        try:
+            stop = self.store.get(mail.job_id).stop if mail is not None else ""
+            acknowledged = mail.acknowledged if mail is not None else 0
+            answer = self.cluster.ask(
+                post.handle.collect.remote(acknowledged, stop if stop != "kill" else "cancel")
+            )
+        except BackendError as error:
+            self._missed(post, str(error))
+            return
+        except StudioError as error:
+            log.warning("%s", error)
+            return
+        post.silent_since = None
+        changed = post.pid not in (0, answer.pid)
+        post.answer, post.pid = answer, answer.pid
+        if mail is None:
+            return
+        if answer.worker_id == mail.worker_id:
+            post.seen = True
+            self._read(post, mail, answer)
+        elif changed or post.seen or time.monotonic() - post.begun_at >= SILENCE_S:
+            self._bereave(post, "its worker died; it goes on at its next window", strike=True)
+
+    def _read(self, post: Post, mail: Mail, answer: Answer) -> None:
+        """Write down what the actor said, and prolong the lease."""
+        try:
+            mail.apply(answer.letters)
+            if not mail.ended and time.monotonic() - post.beat_at >= BEAT_S:
+                self.store.heartbeat(mail.job_id, mail.worker_id, LEASE_S)
+                post.beat_at = time.monotonic()
+        except LeaseLost:
+            post.handle.drop.remote(mail.worker_id)
+            self._leave(post)
+            return
+        except StorageError as error:
+            log.error("%s", error)
+            return
+        if mail.ended:
+            # One more question acknowledges the last letter and frees the actor.
+            post.handle.collect.remote(mail.acknowledged, "")
+            restart = answer.restart
+            self._leave(post)
+            if restart:
+                self.cluster.replace(post.handle)
+
+    def _leave(self, post: Post) -> None:
+        """The actor has no job of ours any more, nor have those that helped it."""
+        mail, post.mail, post.answer = post.mail, None, None
+        post.running.clear()
+        for other in list(self.posts.values()):
+            if mail is not None and other.helps == mail.worker_id:
+                other.helps, other.answer = None, None
+                other.running.clear()
+        self.store.revive()
+
+    def _missed(self, post: Post, why: str) -> None:
+        now = time.monotonic()
+        post.silent_since = post.silent_since or now
+        post.answer = None if post.mail is None else post.answer
+        if post.mail is not None and now - post.silent_since >= SILENCE_S:
+            self._bereave(post, f"its worker is silent ({why})", strike=False)
+
+    def _bereave(self, post: Post, why: str, *, strike: bool) -> None:
+        """The actor lost its job: it goes on elsewhere."""
+        mail = post.mail
+        if mail is not None:
+            log.warning("job lost its actor", extra={"job": mail.job_id, "why": why})
+            self.deaths.append(why)
+            self.store.interrupt(mail.worker_id, why, strike=strike)
+        self._leave(post)
+
+    def _adopt(self) -> None:
+        """Jobs that an earlier front end gave out: listen on, or take them back."""
+        if self._adopted or not self.posts:
+            return
+        if any(p.answer is None and p.silent_since is None for p in self.posts.values()):
+            return
+        self._adopted = True
+        running = self.store.list(states=["running"], limit=10_000)
+        for job in running:
+            worker = job.worker or ""
+            if not worker.startswith(FAR):
+                continue
+            owner = next((p for p in self.posts.values() if _holds(p, worker)), None)
+            if owner is not None:
+                owner.mail = Mail(self.store, self.settings, self.depot, job.id, worker)
+                owner.seen = True
+            else:
+                text = "the studio ended; the job goes on at its next window"
+                self.store.interrupt(worker, text, strike=False)
+        for post in self.posts.values():
+            if post.mail is None and post.answer is not None and post.answer.worker_id:
+                post.handle.drop.remote(post.answer.worker_id)
+        self.store.revive()
+
+    def _give_out(self) -> None:
+        """Give the next jobs in line to free actors, each to one that holds its model."""
+        while self._adopted:
+            free = [p for p in self.posts.values() if p.is_free]
+            if not free:
+                return
+            worker_id = f"{FAR}{secrets.token_hex(8)}"
+            job = self.store.claim(worker_id, LEASE_S)
+            if job is None:
+                return
+            chosen = choose(free, job.preset)
+            helpers = [p for p in free if p is not chosen][: self.settings.spread - 1]
+            self._begin(chosen, helpers, job, worker_id)
+
+    def _begin(self, post: Post, helpers: list[Post], job: Job, worker_id: str) -> None:
+        sender = Sender(self.depot, self.settings)
+        try:
+            request = sender.pack(job.request)
+            group = self._group(post, helpers, worker_id)
+            task = Task(
+                job=replace(job, request=request),
+                worker_id=worker_id,
+                fence=time.time(),
+                depot_url=self.settings.depot_url,
+                given=sender.given,
+                library=sender.library,
+                presets=user_presets(self.settings),
+                group=group,
+            )
+        except BackendError as error:
+            self.store.requeue(job.id, worker_id, str(error))
+            return
+        except StudioError as error:
+            self.store.fail(job.id, worker_id, type(error).__name__, str(error))
+            return
+        (self.settings.work_dir / job.id).mkdir(parents=True, exist_ok=True)
+        post.mail = Mail(self.store, self.settings, self.depot, job.id, worker_id)
+        post.beat_at = post.begun_at = time.monotonic()
+        post.seen = False
+        post.running.append(post.handle.run.remote(task))
+        post.answer = None
+
+    def _group(self, post: Post, helpers: list[Post], worker_id: str) -> GroupPlace | None:
+        """Ask free actors to compute parts of the clip that `post` makes."""
+        if not helpers:
+            return None
+        address = self.cluster.ask(post.handle.open_group.remote())
+        world, by = 1 + len(helpers), self.settings.spread_by
+        presets = user_presets(self.settings)
+        for rank, helper in enumerate(helpers, 1):
+            where = GroupPlace(address, rank, world, by)
+            helper.helps = worker_id
+            helper.running.append(helper.handle.follow.remote(where, presets))
+        return GroupPlace(address, 0, world, by)
+
+    def _shut_down(self) -> None:
+        """Leave; the actors work on for a lease's time, so that a restart finds them at it."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.cluster.close()
+        super()._shut_down()
+
+
+def choose(free: list[Post], preset: str) -> Post:
+    """The actor that holds the model; else one that holds none; else any."""
+
+    def cost(post: Post) -> tuple[int, str]:
+        held = post.answer.preset if post.answer is not None else None
+        return (0 if held == preset else 1 if held is None else 2), post.place.name
+
+    return min(free, key=cost)
+
+
+def _holds(post: Post, worker_id: str) -> bool:
+    return post.answer is not None and post.answer.worker_id == worker_id
