@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from studio.core.errors import PresetError, RequestError
 from studio.core.plan import Plan
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     import torch
 
     from studio.models.component import ComponentSpec
+    from studio.models.families.pipeline import Order, Watch
     from studio.models.manager import ModelManager
     from studio.sampling.loop import Denoise
 
     Frames = np.ndarray[Any, np.dtype[np.uint8]]
 
-FAMILIES = ("wan", "hunyuan_video", "cogvideox", "omniavatar", "hunyuan_avatar", "pipeline")
+FAMILIES = (
+    *("wan", "hunyuan_video", "cogvideox", "omniavatar", "hunyuan_avatar", "pocket_avatar"),
+    "pipeline",
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,18 @@ class Family(Protocol):
 
     def preview(self, models: ModelManager, x0: torch.Tensor) -> Frames | None:
         """A few cheap pictures [n, h, w, 3] of predicted latents, or None."""
+        ...
+
+
+@runtime_checkable
+class FrameMaker(Protocol):
+    """A family that makes a window's frames at once, by a pipeline with a loop of its own.
+
+    It has `preset` and `components` like every family and none of the rest.
+    """
+
+    def make_frames(self, models: ModelManager, order: Order, watch: Watch) -> Frames:
+        """The window's frames [n, H, W, 3], n >= order.frames, the given picture first."""
         ...
 
 

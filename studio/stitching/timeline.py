@@ -46,6 +46,8 @@ class Timeline:
     stretches: tuple[Stretch, ...]
     frames: int
     notices: tuple[str, ...]
+    surplus: int = 0
+    """Video frames that the last latent frame makes beyond the end of the sound; cut off."""
 
     @property
     def latent_frames(self) -> int:
@@ -99,12 +101,15 @@ def _from_length(
     fps = decide_fps(request, preset)
     ring = request.ends == "ring"
     rule = _new_rule(preset, given > 0 or ring)
+    surplus = 0
     if request.frames is not None:
         wanted, asked = float(request.frames), f"{request.frames} frames"
         frames = rule.nearest(wanted)
     elif request.seconds is None and audio_seconds is not None:
         wanted, asked = audio_seconds * fps, f"{audio_seconds:.3g} s of sound at {fps:g} fps"
-        frames = rule.at_least(max(1, math.ceil(wanted - 1e-6)))
+        heard = max(1, math.ceil(wanted - 1e-6))
+        frames = rule.at_least(heard)
+        surplus = 0 if ring else frames - heard
     else:
         seconds = request.seconds if request.seconds is not None else preset.defaults.seconds
         wanted, asked = seconds * fps, f"{seconds:g} s at {fps:g} fps"
@@ -112,11 +117,12 @@ def _from_length(
     if ring and preset.long.full_windows:
         frames = max(frames, preset.long.window_frames * rule.stride)
     latents = given + rule.latent_frames(frames)
-    notices = (
-        () if frames == wanted else (_rounded(asked, f"{preset.id} makes {rule}", frames, fps),)
-    )
+    exact = frames == wanted or (surplus > 0 and frames - surplus - wanted < 1)
+    makes = f"{preset.id} makes {rule}"
+    notices = () if exact else (_rounded(asked, makes, frames, fps),)
     span = PromptSpan(0, latents, request.prompt)
-    return Timeline((Stretch(0, latents, given, 0, (span,), ring),), frames, notices)
+    stretch = Stretch(0, latents, given, 0, (span,), ring)
+    return Timeline((stretch,), frames - surplus, notices, surplus)
 
 
 def _rounded(asked: str, makes: str, frames: int, fps: float) -> str:

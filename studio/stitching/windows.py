@@ -226,6 +226,10 @@ def _with_windows(plan: Plan, preset: Preset, timeline: Timeline, seed: int) -> 
     else:
         plan = replace(plan, windows=_prefix_windows(plan, preset, timeline, seed))
         passes = len(plan.windows) * len(steps)
+    if timeline.surplus:
+        *front, last = plan.windows
+        last = replace(last, frames=last.frames - timeline.surplus)
+        plan = replace(plan, windows=(*front, last))
     return replace(plan, forwards=passes * plan.branches)
 
 

@@ -17,7 +17,12 @@ GROWTH = 3.0
 """A face's box is this many times as wide and as high in the mask."""
 
 
-def face_mask(box: FaceBox | None, size: tuple[int, int], latent: tuple[int, int]) -> Tensor:
+def face_mask(
+    box: FaceBox | None,
+    size: tuple[int, int],
+    latent: tuple[int, int],
+    growth: float = GROWTH,
+) -> Tensor:
     """[1, 1, 1, h, w] for one face in a picture of `size` (width, height); without a face all ones.
 
     The grown box is clamped to the picture, then the mask is brought to `latent` (rows, columns).
@@ -25,15 +30,15 @@ def face_mask(box: FaceBox | None, size: tuple[int, int], latent: tuple[int, int
     width, height = size
     if box is None:
         return torch.ones(1, 1, 1, *latent)
-    columns = _grown(box.x, box.width, width)
-    rows = _grown(box.y, box.height, height)
+    columns = _grown(box.x, box.width, width, growth)
+    rows = _grown(box.y, box.height, height, growth)
     mask = torch.zeros(1, 1, height, width)
     mask[:, :, rows[0] : rows[1], columns[0] : columns[1]] = 1
     return F.interpolate(mask, latent, mode="bilinear")[:, :, None]
 
 
-def _grown(start: int, length: int, limit: int) -> tuple[int, int]:
-    centre, half = start + length / 2, GROWTH * length / 2
+def _grown(start: int, length: int, limit: int, growth: float) -> tuple[int, int]:
+    centre, half = start + length / 2, growth * length / 2
     return max(0, int(centre - half)), min(limit, int(centre + half))
 
 
