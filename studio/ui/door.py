@@ -17,8 +17,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
+from studio.ui.languages import chosen_language
 from studio.ui.palette import variables
-from studio.ui.texts import ASSETS, Texts
+from studio.ui.texts import ASSETS, Texts, texts
 
 COOKIE = "studio-session"
 SESSION_S = 30 * 24 * 3600
@@ -96,19 +97,20 @@ class Door:
         )
 
     async def login(self, request: Request) -> Response:
-        """The page at /login, and the password sent to it."""
+        """The page at /login, and the password sent to it, in the visitor's language."""
+        t = texts(chosen_language(request.headers, self._t.language))
         if request.method != "POST":
-            return RedirectResponse("/", 303) if not self.locked else self._page("")
+            return RedirectResponse("/", 303) if not self.locked else self._page(t, "")
         client = _client(request.scope)
         wait = self.wait_s(client)
         if wait > 0:
-            page = self._page(self._t("login.wait", seconds=int(wait) + 1), 429)
+            page = self._page(t, t("login.wait", seconds=int(wait) + 1), 429)
             page.headers["retry-after"] = str(int(wait) + 1)
             return page
         body = await request.body()
         fields = parse_qs(body[:MAX_FORM_BYTES].decode("utf-8", "replace"))
         if not self.locked or not await self.opens(fields.get("password", [""])[0], client):
-            return self._page(self._t("login.wrong"), 401)
+            return self._page(t, t("login.wrong"), 401)
         answer = RedirectResponse("/", status_code=303)
         if "text/html" not in request.headers.get("accept", ""):
             answer = Response('{"success":true}', media_type="application/json")  # type: ignore[assignment]
@@ -134,8 +136,8 @@ class Door:
                 return good and int(until[:15]) > self._clock()
         return False
 
-    def _page(self, said: str, status: int = 200) -> HTMLResponse:
-        t = self._t
+    @staticmethod
+    def _page(t: Texts, said: str, status: int = 200) -> HTMLResponse:
         note = f'<p role="alert">{escape(said)}</p>' if said else ""
         return HTMLResponse(
             Template((ASSETS / "login.html").read_text(encoding="utf-8")).substitute(

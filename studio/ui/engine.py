@@ -7,12 +7,13 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from studio.core.errors import JobError, MediaError, RequestError
-from studio.core.plan import Plan
+from studio.core.errors import JobError, MediaError, RequestError, StudioError
+from studio.core.machine import Machine, read_machine
+from studio.core.plan import Estimate, Plan
 from studio.core.preset import Preset, find_preset
 from studio.core.request import Request, parse_request
 from studio.core.settings import Settings
@@ -21,14 +22,18 @@ from studio.jobs.store import JobStore
 from studio.library.clip import Clip
 from studio.library.library import Library
 from studio.media.images import load_image, probe_image
+from studio.stitching.estimate import estimate, pace_of
 from studio.stitching.windows import make_plan
+from studio.ui.devices import device_free_bytes
+from studio.ui.downloads import Downloads
 from studio.ui.links import Links
-from studio.ui.policy import LOOPBACK
-from studio.ui.texts import Texts
+from studio.ui.policy import LOOPBACK, on_space
+from studio.ui.texts import Texts, texts
 
 OWNER = re.compile(r"[0-9a-f]{32}")
 PICTURES = ("image", "last_image")
 MAX_CLIPS = 100_000
+PACE_CLIPS = 60
 NOBODY = ("", "api")
 """Owners of clips that the command line and programs made."""
 MAX_PICTURE_BYTES = 64 * 2**20
@@ -46,6 +51,17 @@ class Engine:
     links: Links
     wake: Callable[[], None] = lambda: None
     """Called after something was queued."""
+    downloads: Downloads = field(default_factory=Downloads)
+
+    @property
+    def private(self) -> bool:
+        """Whether whoever is here may change the machine: theirs, or its password is known."""
+        alone = self.settings.host in LOOPBACK and not self.settings.share and not on_space()
+        return alone or bool(self.settings.password)
+
+    def speaking(self, language: str) -> Engine:
+        """The same studio in another language."""
+        return replace(self, t=texts(language))
 
     def owner(self, value: object) -> str:
         """The visitor that a browser says it is, or a new one."""
@@ -60,6 +76,33 @@ class Engine:
     def plan(self, request: Request) -> Plan:
         """What `request` would cost; nothing is loaded."""
         return make_plan(request, self.preset(request.preset))
+
+    def estimated(self, request: Request) -> Plan:
+        """The plan with memory, disk and time as this machine has shown them."""
+        plan, preset = self.plan(request), self.preset(request.preset)
+        recent = self.library.list(limit=PACE_CLIPS)
+        pace = pace_of([clip.summary for clip in recent], plan)
+        need = estimate(plan, preset, self.machine(), offload=request.offload, pace=pace)
+        return replace(plan, estimate=need)
+
+    def machine(self) -> Machine:
+        """What is free now."""
+        return read_machine(self.settings.data_dir, device_free_bytes())
+
+    def usual_need(self, preset: Preset) -> Estimate | None:
+        """What the preset's usual clip needs; None if nothing usual can be planned."""
+        mode = preset.modes[0]
+        data: dict[str, Any] = {"kind": mode, "preset": preset.id, "prompt": "-"}
+        data |= {"image": "-"} if mode != "t2v" else {}
+        data |= {"last_image": "-"} if mode == "flf2v" else {}
+        data |= {"audio": ["-"], "seconds": preset.defaults.seconds} if mode == "avatar" else {}
+        try:
+            request = parse_request(data)
+            sound = preset.defaults.seconds if mode == "avatar" else None
+            plan = make_plan(request, preset, audio_seconds=sound)
+        except StudioError:
+            return None
+        return estimate(plan, preset, self.machine())
 
     def admit(self, data: Mapping[str, Any]) -> Request:
         """A request from outside: validated, planned, its pictures checked and kept by content.

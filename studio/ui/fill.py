@@ -64,7 +64,7 @@ def reuse(
             return _told(engine, "said.continue", fill(engine, forms, panels, request, clip.plan))
         updates = fill(engine, forms, panels, clip.request, clip.plan)
     except StudioError as error:
-        return _warned(panels, error)
+        return _warned(engine, panels, error)
     return _told(engine, "said.reused", updates)
 
 
@@ -79,7 +79,7 @@ def use_frame(
         clip = engine.clip(said["id"], engine.owner(owner))
         path = str(frame_of(engine, clip.path, said["at"], end=not last))
     except StudioError as error:
-        return _warned(panels, error)
+        return _warned(engine, panels, error)
     part = forms[kind].parts["last_image" if last else "image"]
     return _told(engine, "said.frame", {panels.modes: gr.Tabs(selected=kind), part: path})
 
@@ -90,9 +90,9 @@ def read_file(engine: Engine, forms: Forms, panels: Panels, file: object) -> Upd
         found = read_metadata(engine.uploaded(picture_path(file), "clip"))
         updates = fill(engine, forms, panels, dump_request(found.request))
     except StudioError as error:
-        return _warned(panels, error)
+        return _warned(engine, panels, error)
     for notice in found.notices[:3]:
-        gr.Info(notice, title="")
+        gr.Info(engine.t.said(notice), title="")
     return _told(engine, "said.reused", updates)
 
 
@@ -121,6 +121,6 @@ def _told(engine: Engine, word: str, updates: Updates) -> Updates:
     return updates
 
 
-def _warned(panels: Panels, error: StudioError) -> Updates:
-    gr.Warning(str(error), title="")
+def _warned(engine: Engine, panels: Panels, error: StudioError) -> Updates:
+    gr.Warning(engine.t.said(error), title="")
     return {panels.modes: gr.skip()}

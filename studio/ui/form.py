@@ -15,6 +15,7 @@ from studio.core.errors import RequestError
 from studio.core.preset import Preset
 from studio.core.request import MAX_PROMPT_CHARS, MAX_SEED, Mode
 from studio.ui.engine import Engine
+from studio.ui.recipes import Recipes, build_recipes, quality_choice
 from studio.ui.texts import Texts
 
 SEED_RANGE = 2**31
@@ -33,6 +34,9 @@ class Form:
     dice: gr.Button
     plan: gr.HTML
     error: gr.HTML
+    both: gr.Button
+    """Makes the clip by both long-video methods."""
+    recipes: Recipes
 
     @property
     def inputs(self) -> set[Component]:
@@ -168,9 +172,12 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
         label=t("preset"),
         elem_id=f"{kind}-preset",
     )
+    quality = quality_choice(engine, kind)
     numbers, dice = _numbers(t, kind, preset)
     with gr.Accordion(t("advanced"), open=False, elem_classes="vs-advanced"):
         more = _advanced(t, preset)
+        both = gr.Button(t("compare.go"), size="sm", elem_id=f"{kind}-compare")
+        recipes = build_recipes(engine, kind, quality)
     error = gr.HTML("", elem_classes="vs-error", elem_id=f"{kind}-error")
     with gr.Row(elem_classes="vs-go", equal_height=False):
         plan = gr.HTML("", elem_id=f"{kind}-plan", min_width=200, scale=3)
@@ -180,7 +187,16 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
     parts = {**pictures, "prompt": prompt, "preset": model, **numbers, **more}
     if kind == "t2v":
         parts["continue_from"] = source
-    return Form(kind=kind, parts=parts, go=go, dice=dice, plan=plan, error=error)
+    return Form(
+        kind=kind,
+        parts=parts,
+        go=go,
+        dice=dice,
+        plan=plan,
+        error=error,
+        both=both,
+        recipes=recipes,
+    )
 
 
 def _numbers(t: Texts, kind: Mode, preset: Preset) -> tuple[dict[str, Component], gr.Button]:

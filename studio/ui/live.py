@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from studio.core.errors import StudioError
 from studio.jobs.records import Job
 from studio.library.clip import Clip
+from studio.ui.aside import aside_panel
+from studio.ui.compare import compare_stage
 from studio.ui.engine import Engine
 from studio.ui.gallery import Shown, gallery_panel
 from studio.ui.player import clip_stage, empty_stage, job_stage, spoken
 from studio.ui.queue import queue_panel
 
-PARTS = ("stage", "queue", "gallery", "announce", "pace")
+PARTS = ("stage", "queue", "gallery", "announce", "aside", "pace")
 BUSY_S, IDLE_S = 1.0, 5.0
 CARDS = 12
 QUEUE_LENGTH = 20
@@ -59,7 +61,7 @@ def _parts(engine: Engine, owner: str, page: Page) -> dict[str, str]:
     jobs = engine.store.list(owner=owner, limit=200)
     clips = engine.clips(owner)
     hold = engine.store.held()
-    held = t("queue.held", message=hold.message) if hold else ""
+    held = t("queue.held", message=t.said(hold.message)) if hold else ""
     shown = _queue_jobs(jobs)
     ahead = {job.id: engine.store.ahead(job.id) for job in shown if job.state == "queued"}
     job, clip = _on_stage(engine, owner, page, jobs, clips)
@@ -69,12 +71,16 @@ def _parts(engine: Engine, owner: str, page: Page) -> dict[str, str]:
         stage = job_stage(t, engine.links, job, ahead=ahead.get(job.id, 0), held=held)
     else:
         stage = empty_stage(t)
+    kind, _, target = page.focus.partition(":")
+    if kind == "pair":
+        stage = compare_stage(engine, owner, target, {c.id: c for c in clips}) or stage
     busy = any(j.state in ("running", "queued", "interrupted") for j in jobs)
     return {
         "stage": stage,
         "queue": queue_panel(t, shown, ahead, held if shown else ""),
         "gallery": _gallery(engine, page, clips),
         "announce": spoken(t, job),
+        "aside": aside_panel(t, engine.links, jobs, clips),
         "pace": str(BUSY_S if busy else IDLE_S),
     }
 

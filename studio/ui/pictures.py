@@ -55,13 +55,14 @@ def fit_view(engine: Engine, paths: list[str | None], fit: str, size: tuple[int,
         try:
             seen = fit_preview(engine.uploaded(path), *size, fit)  # type: ignore[arg-type]
         except StudioError as error:
-            return f'<div class="vs-fit"><p class="vs-warn" role="alert">{esc(error)}</p></div>'
+            why = esc(t.said(error))
+            return f'<div class="vs-fit"><p class="vs-warn" role="alert">{why}</p></div>'
         shown.append(_figure(seen.pixels))
         notices += [note for note in seen.notices if note not in notices]
     if not shown:
         return f'<div class="vs-fit"><p class="vs-muted">{esc(t("fit.empty"))}</p></div>'
     caption = f"{t('fit.preview')} · {t('fit.size', width=size[0], height=size[1])}"
-    said = "".join(f"<p class='vs-note'>{esc(note)}</p>" for note in notices)
+    said = "".join(f"<p class='vs-note'>{esc(t.said(note))}</p>" for note in notices)
     return (
         f'<figure class="vs-fit"><div>{"".join(shown)}</div>'
         f"<figcaption>{esc(caption)}</figcaption>{said}</figure>"

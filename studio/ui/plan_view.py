@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studio.core.plan import Plan
-from studio.ui.markup import chip, duration, esc, number
+from studio.ui.markup import chip, duration, esc, number, size
 from studio.ui.texts import Texts
 
 MAX_DRAWN = 60
@@ -23,11 +23,14 @@ def plan_panel(t: Texts, plan: Plan) -> str:
     estimate = plan.estimate
     if estimate is not None and estimate.seconds is not None:
         facts += chip(t("plan.time"), "~ " + duration(estimate.seconds))
+    if estimate is not None:
+        need = max(estimate.device_bytes, estimate.host_bytes)
+        facts += chip(t("plan.memory"), "~ " + size(need))
     notes = list(plan.notices)
     bad = ""
     if estimate is not None and not estimate.fits:
-        bad = f'<p class="vs-warn">{esc(estimate.advice)}</p>'
-    said = "".join(f"<p class='vs-note'>{esc(note)}</p>" for note in notes)
+        bad = f'<p class="vs-warn">{esc(t.said(estimate.advice))}</p>'
+    said = "".join(f"<p class='vs-note'>{esc(t.said(note))}</p>" for note in notes)
     return (
         f'<div class="vs-plan"><div class="vs-facts">{facts}</div>'
         f"{_strip(t, plan)}{bad}{said}</div>"

@@ -125,7 +125,7 @@ def _waiting(t: Texts, job: Job, ahead: int, held: str) -> str:
 
 def _ended(t: Texts, job: Job) -> str:
     kept = t("stage.kept", n=len(job.segments)) if job.segments else ""
-    message = job.message or t(f"stage.{job.state}.hint")
+    message = t.said(job.message) or t(f"stage.{job.state}.hint")
     look = "vs-bad" if job.state == "failed" else ""
     return (
         f'<div class="vs-screen">{icon("film")}</div>'

@@ -1,13 +1,16 @@
-"""The page: forms at the left, the stage and the queue at the right, the gallery below."""
+"""The page: making clips (forms left, stage right), gallery, queue, models, settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 
 from studio.core.preset import Preset
@@ -19,22 +22,25 @@ from studio.ui.api import public_api
 from studio.ui.door import Door
 from studio.ui.engine import Engine
 from studio.ui.form import Form
-from studio.ui.guard import Guard
+from studio.ui.guard import Asgi, Guard
 from studio.ui.links import Links, load_key
 from studio.ui.live import IDLE_S, Page
 from studio.ui.markup import esc, icon
 from studio.ui.palette import variables
+from studio.ui.places import build_places, panel, wire_places
 from studio.ui.player import empty_stage
 from studio.ui.policy import policy
+from studio.ui.recipes import wire_recipes
 from studio.ui.routes import own_routes
+from studio.ui.settings_view import NAMES, help_dialog
 from studio.ui.tab import find_tabs
-from studio.ui.texts import ASSETS, Texts, texts
+from studio.ui.texts import ASSETS, LANGUAGES, Texts, texts
 from studio.ui.theme import theme
+from studio.ui.tongue import Tongue
 from studio.ui.wire import QUIET, RAW, Panels
 
 STORAGE_SECRET = "video-studio"  # not secret: Gradio sends it to every browser
 KEPT_S = 2 * 24 * 3600
-CLICKS = (ASSETS / "clicks.js").read_text(encoding="utf-8")
 
 
 def make_engine(
@@ -74,27 +80,32 @@ def lay_out(engine: Engine) -> Laid:
     )
     with demo:
         gr.HTML(_header(t), elem_id="vs-header")
-        with gr.Row(elem_classes="vs-work", equal_height=False):
-            with gr.Column(scale=5, min_width=320, elem_classes="vs-left"):
-                modes, forms = _modes(engine)
-            with gr.Column(scale=6, min_width=320, elem_classes="vs-right"):
-                stage = _panel(empty_stage(t), "stage")
-                queue = _panel("", "queue")
-        tools = _gallery_tools(t)
-        gallery = _panel("", "gallery")
+        with gr.Tabs(elem_id="places") as tabs:
+            with (
+                gr.Tab(t("create"), id="create", elem_id="place-create"),
+                gr.Row(elem_classes="vs-work", equal_height=False),
+            ):
+                with gr.Column(scale=5, min_width=320, elem_classes="vs-left"):
+                    modes, forms = _modes(engine)
+                with gr.Column(scale=6, min_width=320, elem_classes="vs-right"):
+                    stage = panel(empty_stage(t), "stage")
+                    aside = panel("", "aside")
+            places = build_places(engine)
         announce = gr.HTML("", elem_id="announce", elem_classes="vs-spoken")
         panels = Panels(
             owner=gr.BrowserState(None, storage_key="studio-owner", secret=STORAGE_SECRET),
             page=gr.State(Page()),
             stage=stage,
-            queue=queue,
-            gallery=gallery,
+            queue=places.queue,
+            gallery=places.gallery,
             announce=announce,
+            aside=aside,
             timer=gr.Timer(IDLE_S),
             modes=modes,
+            places=tabs,
         )
         _wire(demo, engine, forms, panels)
-        _wire_tools(engine, forms, panels, tools)
+        wire_places(demo, engine, forms, panels, places)
         for endpoint in public_api(engine):
             gr.api(  # type: ignore[attr-defined]
                 endpoint, api_name=endpoint.__name__, queue=False
@@ -115,59 +126,12 @@ def _modes(engine: Engine) -> tuple[gr.Tabs, dict[str, Form]]:
     return modes, forms
 
 
-def _gallery_tools(t: Texts) -> tuple[gr.Textbox, gr.Checkbox, gr.UploadButton]:
-    """What stands beside the gallery's title."""
-    with gr.Row(elem_classes="vs-tools", equal_height=True):
-        gr.HTML(f"<h2>{esc(t('gallery'))}</h2>", apply_default_css=False)
-        query = gr.Textbox(
-            placeholder=t("gallery.search"),
-            label=t("gallery.search"),
-            show_label=False,
-            max_lines=1,
-            container=False,
-            elem_id="gallery-search",
-        )
-        starred = gr.Checkbox(
-            False, label=t("gallery.starred"), container=False, elem_id="gallery-starred"
-        )
-        read = gr.UploadButton(
-            t("gallery.read"), file_types=[".mp4", ".json"], size="sm", elem_id="gallery-read"
-        )
-    return query, starred, read
-
-
-def _wire_tools(
-    engine: Engine,
-    forms: Mapping[str, Form],
-    panels: Panels,
-    tools: tuple[gr.Textbox, gr.Checkbox, gr.UploadButton],
-) -> None:
-    query, starred, read = tools
-    gr.on(
-        [query.change, starred.change],
-        lambda owner, page, text, only: fill.search(engine, panels, owner, page, text, only),
-        [panels.owner, panels.page, query, starred],
-        panels.live,
-        **{**RAW, "trigger_mode": "always_last"},
-    )
-    parts = [part for form in forms.values() for part in form.parts.values()]
-    read.upload(
-        lambda file: fill.read_file(engine, forms, panels, file),
-        read,
-        [panels.modes, *parts],
-        **RAW,
-    )
-
-
-def _panel(value: str, name: str) -> gr.HTML:
-    return gr.HTML(value, js_on_load=CLICKS, elem_id=name, apply_default_css=False)
-
-
 def _wire(demo: gr.Blocks, engine: Engine, forms: Mapping[str, Form], panels: Panels) -> None:
     """Every event of the page."""
     everything = [part for form in forms.values() for part in form.parts.values()]
     for form in forms.values():
         wire.wire_form(engine, form, panels)
+        wire_recipes(demo, engine, form, form.recipes)
         draft = gr.BrowserState(
             None, storage_key=f"studio-draft-{form.kind}", secret=STORAGE_SECRET
         )
@@ -191,10 +155,10 @@ def _wire(demo: gr.Blocks, engine: Engine, forms: Mapping[str, Form], panels: Pa
 
     demo.load(arrive, panels.owner, panels.all(), **QUIET)
     panels.timer.tick(poll, [panels.owner, panels.page], panels.live, **QUIET)
-    for panel in (panels.stage, panels.queue, panels.gallery):
-        panel.act(pressed, [panels.owner, panels.page], panels.live, **QUIET)
-        panel.reuse(reuse, panels.owner, [panels.modes, *everything], **QUIET)
-        panel.frame(use_frame, panels.owner, [panels.modes, *everything], **QUIET)
+    for html in (panels.stage, panels.queue, panels.gallery, panels.aside):
+        html.act(pressed, [panels.owner, panels.page], panels.live, **QUIET)
+        html.reuse(reuse, panels.owner, [panels.modes, *everything], **QUIET)
+        html.frame(use_frame, panels.owner, [panels.modes, *everything], **QUIET)
     _wire_examples(engine, forms["t2v"], panels)
 
 
@@ -219,12 +183,17 @@ def _restore(demo: gr.Blocks, engine: Engine, form: Form, draft: gr.BrowserState
 
 
 def _header(t: Texts) -> str:
-    switch = esc(t("theme"))
+    switch, keys = esc(t("theme")), esc(t("settings.keys"))
+    other = next(name for name in LANGUAGES if name != t.language)
     return (
         f'<header class="vs-header"><h1>{icon("film")}<span>{esc(t("app"))}</span></h1>'
         f'<p class="vs-muted">{esc(t("tagline"))}</p>'
+        f'<button type="button" class="vs-button" lang="{other}" data-language="{other}">'
+        f"{NAMES[other]}</button>"
+        f'<button type="button" class="vs-button vs-only-icon" data-help title="{keys}" '
+        f'aria-label="{keys}">{icon("help")}</button>'
         f'<button type="button" class="vs-button vs-only-icon" data-theme-switch title="{switch}" '
-        f'aria-label="{switch}">{icon("theme")}</button></header>'
+        f'aria-label="{switch}">{icon("theme")}</button></header>{help_dialog(t)}'
     )
 
 
@@ -240,39 +209,49 @@ def arguments_for(engine: Engine) -> dict[str, Any]:
     settings = engine.settings
     door = Door(settings.password, engine.links.key, engine.t)
     guard = Middleware(Guard, policy=policy(settings), own=own_routes(engine, door), door=door)
-    script = (ASSETS / "studio.js").read_text(encoding="utf-8")
+
+    async def other(language: str, stack: AsyncExitStack) -> Asgi:
+        speaking = engine.speaking(language)
+        page = await run_in_threadpool(build_page, speaking)
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        gr.mount_gradio_app(app, page, path="", **_looks(speaking))
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        return app  # type: ignore[return-value]
+
+    tongue = Middleware(Tongue, usual=engine.t.language, build=other)
     return {
+        **_looks(engine),
         "server_name": settings.host,
         "server_port": settings.port or None,
         "share": settings.share,
+        "enable_monitoring": False,
+        "quiet": True,
+        "mcp_server": settings.mcp,
+        "prevent_thread_lock": True,
+        "app_kwargs": {"middleware": [guard, tongue], "docs_url": None, "redoc_url": None},
+    }
+
+
+def _looks(engine: Engine) -> dict[str, Any]:
+    """What every language's application is given."""
+    script = (ASSETS / "studio.js").read_text(encoding="utf-8")
+    lang = f"document.documentElement.lang={engine.t.language!r};"
+    return {
         "ssr_mode": False,
         "run_history": False,
-        "enable_monitoring": False,
         "pwa": False,
         "footer_links": ["api"],
         "max_file_size": "64mb",
         "allowed_paths": [],
-        "blocked_paths": _blocked(settings),
+        "blocked_paths": _blocked(engine.settings),
         "show_error": False,
-        "quiet": True,
-        "mcp_server": settings.mcp,
         "theme": theme(),
         "css": variables() + (ASSETS / "studio.css").read_text(encoding="utf-8"),
-        "head": f"{(ASSETS / 'head.html').read_text(encoding='utf-8')}<script>{script}</script>",
-        "prevent_thread_lock": True,
-        "app_kwargs": {"middleware": [guard], "docs_url": None, "redoc_url": None},
+        "head": f"{(ASSETS / 'head.html').read_text(encoding='utf-8')}"
+        f"<script>{lang}{script}</script>",
     }
 
 
 def _blocked(settings: Settings) -> list[str]:
-    names = (
-        "jobs.sqlite",
-        "studio.key",
-        "outputs",
-        "inputs",
-        "work",
-        "presets",
-        "loras",
-        "backups",
-    )
-    return [str(Path(settings.data_dir) / name) for name in names]
+    names = ("jobs.sqlite", "studio.key", "outputs", "inputs", "work", "presets", "loras")
+    return [str(Path(settings.data_dir) / name) for name in (*names, "backups")]

@@ -73,5 +73,5 @@ def fit_text(engine: Engine, form: Form, data: Mapping[Component, Any]) -> str:
     try:
         plan = engine.plan(parse_request(request_data(engine.t, form.kind, {**values, **blank})))
     except StudioError as error:
-        return plan_error(str(error))
+        return plan_error(engine.t.said(error))
     return fit_view(engine, paths, str(values["fit"]), (plan.width, plan.height))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from studio.ui.sentences import translate
+
 ASSETS = Path(__file__).parent / "assets"
 LANGUAGES = ("en", "zh")
 
@@ -20,6 +22,10 @@ class Texts:
 
     def __call__(self, key: str, **values: object) -> str:
         return self.words[key].format(**values) if values else self.words[key]
+
+    def said(self, sentence: object) -> str:
+        """A sentence of the worker's or of an error's in this language, as far as it is known."""
+        return translate(str(sentence), self.language)
 
 
 @cache

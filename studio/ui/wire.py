@@ -14,6 +14,7 @@ from gradio.components import Component
 from studio.core.errors import StudioError
 from studio.core.request import parse_request
 from studio.ui.actions import act
+from studio.ui.compare import submit_both
 from studio.ui.engine import Engine
 from studio.ui.form import (
     PLANNING,
@@ -51,13 +52,16 @@ class Panels:
     queue: gr.HTML
     gallery: gr.HTML
     announce: gr.HTML
+    aside: gr.HTML
     timer: gr.Timer
     modes: gr.Tabs
+    places: gr.Tabs
 
     @property
     def live(self) -> list[Component]:
         """What `paint` paints, in its order."""
-        return [self.page, self.stage, self.queue, self.gallery, self.announce, self.timer]
+        shown = [self.stage, self.queue, self.gallery, self.announce, self.aside]
+        return [self.page, *shown, self.timer]
 
     def all(self) -> list[Component]:
         """The memory, too."""
@@ -88,6 +92,12 @@ def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
         outputs,
         **{**RAW, "trigger_mode": "once"},
     )
+    form.both.click(
+        lambda data: generate(engine, form, panels, data, both=True),
+        {*form.inputs, panels.owner, panels.page},
+        outputs,
+        **{**RAW, "trigger_mode": "once"},
+    )
     form.dice.click(
         lambda: [new_seed(), True], None, [form.parts["seed"], form.parts["lock"]], **QUIET
     )
@@ -109,17 +119,25 @@ def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
     )
 
 
-def generate(engine: Engine, form: Form, panels: Panels, data: Mapping[Component, Any]) -> Updates:
-    """Queue what the form says; a sentence beside the button when it cannot be."""
+def generate(
+    engine: Engine,
+    form: Form,
+    panels: Panels,
+    data: Mapping[Component, Any],
+    *,
+    both: bool = False,
+) -> Updates:
+    """Queue what the form says (`both`: once a method); a sentence beside the button otherwise."""
     values = form.values(data)
     if not values["lock"]:
         values["seed"] = new_seed()
     owner = engine.owner(data[panels.owner])
     try:
-        job_id = engine.submit(request_data(engine.t, form.kind, values), owner)
+        asked = request_data(engine.t, form.kind, values)
+        focus = submit_both(engine, asked, owner) if both else f"job:{engine.submit(asked, owner)}"
     except StudioError as error:
-        return {form.error: alert(str(error))}
-    page = replace(data[panels.page], focus=f"job:{job_id}")
+        return {form.error: alert(engine.t.said(error))}
+    page = replace(data[panels.page], focus=focus)
     return {
         panels.owner: owner,
         form.error: "",
@@ -134,10 +152,10 @@ def plan_text(engine: Engine, form: Form, data: Mapping[Component, Any]) -> str:
     values.update({name: "-" for name in ("image", "last_image") if name in values})
     try:
         return plan_panel(
-            engine.t, engine.plan(parse_request(request_data(engine.t, form.kind, values)))
+            engine.t, engine.estimated(parse_request(request_data(engine.t, form.kind, values)))
         )
     except StudioError as error:
-        return plan_error(str(error))
+        return plan_error(engine.t.said(error))
 
 
 def poll(engine: Engine, panels: Panels, owner: object, page: Page) -> Updates:
@@ -162,7 +180,7 @@ def pressed(
     try:
         page = act(engine, known, page, said["do"], said["id"])
     except StudioError as error:
-        gr.Warning(str(error), title="")
+        gr.Warning(engine.t.said(error), title="")
     return paint(engine, panels, known, page) or {panels.stage: gr.skip()}
 
 

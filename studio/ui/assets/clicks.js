@@ -1,4 +1,4 @@
-// A panel's buttons: data-event is 'act', 'reuse', 'frame' or 'example'; the rest is what it says.
+// A panel's buttons: data-event is 'act', 'reuse', 'frame', 'example', 'fetch' or 'edit'; the rest is what it says.
 element.addEventListener('click', (click) => {
   const button = click.target.closest('button[data-event]');
   if (!button || !element.contains(button)) return;

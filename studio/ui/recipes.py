@@ -1,0 +1,144 @@
+"""Draft, standard, quality, and settings that a person keeps under a name of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.preset import Preset
+from studio.ui.engine import Engine
+
+if TYPE_CHECKING:
+    from studio.ui.form import Form
+
+QUALITIES = ("draft", "standard", "quality")
+STEPS = {"draft": 0.5, "standard": 1.0, "quality": 1.75}
+CACHE = {"draft": "fast", "standard": "none", "quality": "none"}
+MAX_KEPT = 40
+MAX_NAME = 60
+NOT_KEPT = ("prompt", "seed", "lock", "image", "last_image", "continue_from", "audio")
+SECRET = "video-studio"
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """The components of one form's recipes."""
+
+    quality: gr.Radio
+    chosen: gr.Dropdown
+    name: gr.Textbox
+    save: gr.Button
+    drop: gr.Button
+    kept: gr.BrowserState
+
+
+def quality_choice(engine: Engine, kind: str) -> gr.Radio:
+    """How much time a clip may take, in three words."""
+    choices = [(engine.t(f"quality.{name}"), name) for name in QUALITIES]
+    return gr.Radio(
+        choices,
+        value="standard",
+        label=engine.t("quality"),
+        elem_id=f"{kind}-quality",
+        elem_classes="vs-segments",
+    )
+
+
+def quality_values(preset: Preset, quality: object) -> tuple[int, str]:
+    """Steps and speed-up for one of QUALITIES."""
+    name = quality if quality in QUALITIES else "standard"
+    steps = round(preset.defaults.num_inference_steps * STEPS[str(name)])
+    return max(1, min(preset.limits.max_steps, steps)), CACHE[str(name)]
+
+
+def build_recipes(engine: Engine, kind: str, quality: gr.Radio) -> Recipes:
+    """Name, save, choose and forget; built inside the advanced settings."""
+    t = engine.t
+    with gr.Row(equal_height=False, elem_classes="vs-recipes"):
+        chosen = gr.Dropdown(
+            [], value=None, label=t("recipes"), info=t("recipes.hint"), elem_id=f"{kind}-recipe"
+        )
+        name = gr.Textbox(
+            label=t("recipes.name"), max_lines=1, max_length=MAX_NAME, elem_id=f"{kind}-recipe-name"
+        )
+    with gr.Row():
+        save = gr.Button(t("recipes.save"), size="sm", elem_id=f"{kind}-recipe-save")
+        drop = gr.Button(t("recipes.drop"), size="sm", elem_id=f"{kind}-recipe-drop")
+    kept = gr.BrowserState({}, storage_key=f"studio-recipes-{kind}", secret=SECRET)
+    return Recipes(quality, chosen, name, save, drop, kept)
+
+
+def wire_recipes(demo: gr.Blocks, engine: Engine, form: Form, recipes: Recipes) -> None:
+    """Every event of the recipes of one form."""
+    from studio.ui.wire import QUIET, RAW
+
+    parts = form.parts
+    recipes.quality.input(
+        lambda quality, preset: quality_values(engine.preset(preset), quality),
+        [recipes.quality, parts["preset"]],
+        [parts["steps"], parts["cache"]],
+        **QUIET,
+    )
+    recipes.save.click(
+        lambda data: _save(form, recipes, data),
+        {*form.inputs, recipes.name, recipes.kept},
+        [recipes.kept, recipes.chosen, recipes.name],
+        **RAW,
+    )
+    recipes.drop.click(
+        lambda chosen, kept: _drop(recipes, chosen, kept),
+        [recipes.chosen, recipes.kept],
+        [recipes.kept, recipes.chosen],
+        **RAW,
+    )
+    recipes.chosen.input(
+        lambda chosen, kept: _take(form, chosen, kept),
+        [recipes.chosen, recipes.kept],
+        [*parts.values(), form.error],
+        **RAW,
+    )
+    demo.load(
+        lambda kept: gr.update(choices=sorted(_read(kept)), value=None),
+        recipes.kept,
+        recipes.chosen,
+        **QUIET,
+    )
+
+
+def _read(kept: object) -> dict[str, dict[str, Any]]:
+    """What a browser stored, as far as it is a table of recipes."""
+    if not isinstance(kept, dict):
+        return {}
+    good = {str(k)[:MAX_NAME]: v for k, v in kept.items() if isinstance(v, dict)}
+    return dict(list(good.items())[:MAX_KEPT])
+
+
+def _save(form: Form, recipes: Recipes, data: Mapping[Component, Any]) -> dict[Component, Any]:
+    name = " ".join(str(data[recipes.name] or "").split())[:MAX_NAME]
+    kept = _read(data[recipes.kept])
+    if not name:
+        return {recipes.chosen: gr.skip()}
+    values = {k: v for k, v in form.values(data).items() if k not in NOT_KEPT}
+    kept = {**kept, name: values}
+    return {
+        recipes.kept: kept,
+        recipes.chosen: gr.update(choices=sorted(kept), value=name),
+        recipes.name: "",
+    }
+
+
+def _drop(recipes: Recipes, chosen: object, kept: object) -> dict[Component, Any]:
+    left = {name: values for name, values in _read(kept).items() if name != chosen}
+    return {recipes.kept: left, recipes.chosen: gr.update(choices=sorted(left), value=None)}
+
+
+def _take(form: Form, chosen: object, kept: object) -> dict[Component, Any]:
+    from studio.ui.form import usable_draft
+
+    values = _read(kept).get(str(chosen), {})
+    usable = usable_draft({k: v for k, v in values.items() if k not in NOT_KEPT}, form.parts)
+    return {form.parts[name]: value for name, value in usable.items()} or {form.error: gr.skip()}
