@@ -69,14 +69,26 @@ def read_inputs(request: Request, plan: Plan, say: Say) -> Inputs:
     fit: Fit = getattr(request, "fit", "crop")
     first, last = (_picture(request, name, say) for name in ("image", "last_image"))
     faces: list[FaceBox] = []
-    if first is not None:
+    if first is not None and audio:
         size, target = (first.shape[1], first.shape[0]), (plan.width, plan.height)
-        faces = [fit_box(box, size, target, fit) for box in getattr(request, "faces", ())]
+        faces = [fit_box(box, size, target, fit) for box in _faces(request, first, say)]
     fitted = [
         None if picture is None else fit_image(picture, plan.width, plan.height, fit)
         for picture in (first, last)
     ]
     return Inputs(image=fitted[0], last_image=fitted[1], audio=audio, faces=tuple(faces))
+
+
+def _faces(request: Request, portrait: Frames, say: Say) -> tuple[FaceBox, ...]:
+    from studio.media.face_finders import local_finder
+    from studio.media.faces import choose_faces
+
+    given: tuple[FaceBox, ...] = getattr(request, "faces", ())
+    tracks = len(getattr(request, "audio", ()))
+    chosen = choose_faces(portrait, given, tracks, None if given else local_finder())
+    for notice in chosen.notices:
+        say(notice)
+    return chosen.boxes
 
 
 def _picture(request: Request, name: str, say: Say) -> Frames | None:

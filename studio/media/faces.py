@@ -1,9 +1,69 @@
-"""Face boxes, moved along with the portrait that they were drawn on."""
+"""Whose face is where in a portrait: given, found, or the whole picture; moved along with a fit.
+
+In order: the boxes that the user gave; what `face_finders` finds; the whole picture, said aloud.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from studio.core.errors import RequestError
 from studio.core.request import FaceBox, Fit
+
+if TYPE_CHECKING:
+    from studio.media.face_finders import FaceFinder, Picture
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The speakers' faces, from left to right; none means that the whole picture is meant."""
+
+    boxes: tuple[FaceBox, ...]
+    how: str
+    """given, the finder's name, or whole."""
+    notices: tuple[str, ...] = ()
+
+
+def choose_faces(
+    picture: Picture, given: Sequence[FaceBox], tracks: int, finder: FaceFinder | None
+) -> Faces:
+    """The faces of `tracks` speakers in `picture` uint8 [H,W,3].
+
+    Given boxes count as they are. Of more faces than tracks the largest are taken. A single
+    speaker without a face has the whole picture.
+
+    Raises:
+        RequestError: if boxes and tracks do not go together, or several speakers have too few
+            faces.
+    """
+    if given:
+        if len(given) != tracks:
+            raise RequestError(
+                f"each sound needs the face that speaks it (got {tracks} sounds and {len(given)} "
+                "faces); give one face for each sound"
+            )
+        return Faces(tuple(given), "given")
+    found = finder.find(picture) if finder is not None else []
+    how = "whole" if finder is None else finder.name
+    if len(found) >= tracks:
+        boxes = tuple(sorted(found[:tracks], key=lambda box: box.x))
+        return Faces(boxes, how, _choice(len(found), tracks, how))
+    if tracks > 1:
+        raise RequestError(
+            f"{tracks} sounds need {tracks} faces (found {len(found)}); draw a box around each "
+            "face, in the order of the sounds"
+        )
+    why = "no face finder is installed" if finder is None else f"{how} found no face"
+    return Faces((), "whole", (f"{why}: the sound may move the whole picture; draw a face's box",))
+
+
+def _choice(found: int, tracks: int, how: str) -> tuple[str, ...]:
+    if found == tracks:
+        return ()
+    which = "the largest face speaks" if tracks == 1 else f"the {tracks} largest speak, left first"
+    return (f"{how} found {found} faces: {which}; draw boxes to choose others",)
 
 
 def fit_box(box: FaceBox, size: tuple[int, int], target: tuple[int, int], fit: Fit) -> FaceBox:
