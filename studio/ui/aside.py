@@ -33,7 +33,8 @@ def aside_panel(t: Texts, links: Links, jobs: Sequence[Job], clips: Sequence[Cli
 def _link(place: str, said: str, action: str) -> str:
     return (
         f'<p class="vs-way"><span>{esc(said)}</span>'
-        f'<button type="button" class="vs-button vs-small" data-go="{place}">{esc(action)}</button></p>'
+        f'<button type="button" class="vs-button vs-small" data-go="{place}">'
+        f"{esc(action)}</button></p>"
     )
 
 

@@ -215,7 +215,12 @@ def _numbers(t: Texts, kind: Mode, preset: Preset) -> tuple[dict[str, Component]
             lock = gr.Checkbox(False, label=t("seed.lock"), container=False, min_width=64)
     with gr.Row():
         steps = gr.Slider(
-            1, preset.limits.max_steps, value=d.num_inference_steps, step=1, label=t("steps")
+            1,
+            preset.limits.max_steps,
+            value=d.num_inference_steps,
+            step=1,
+            label=t("steps"),
+            elem_id=f"{kind}-steps",
         )
         guidance = gr.Slider(0, 15, value=d.guidance_scale, step=0.1, label=t("guidance"))
     parts: dict[str, Component] = {"seconds": seconds, "seed": seed, "lock": lock}

@@ -127,14 +127,17 @@ def test_a_prompt_becomes_a_clip_and_nothing_is_lost_on_the_way(browser, served)
     plays(page)
     page.wait_for_function("document.title.startsWith('Done')")
     page.fill("#t2v-prompt textarea", "something else")
+    visit.tab("Gallery")
     page.click("#gallery [data-event=reuse]")
     page.wait_for_function(
         "text => document.querySelector('#t2v-prompt textarea').value === text", arg=PROMPT
     )
     seed = str(job.request["seed"])
     assert page.input_value("#t2v-seed input, #t2v-seed textarea") == seed
+    visit.tab("Gallery")
     page.click("#gallery [data-do=trash]")
     page.click("#gallery [data-do=restore]")
+    visit.tab("Gallery")
     page.wait_for_selector("#gallery .vs-card")
     visit.picture("done")
     assert visit.wrong == []
