@@ -161,14 +161,12 @@ class DeviceActor:
             port: int = found.getsockname()[1]
         return f"tcp://{_own_address()}:{port}"
 
-    def follow(self, where: GroupPlace, presets: dict[str, str]) -> None:
+    def follow(self, where: GroupPlace) -> None:
         """Compute parts of another actor's clip until that is done."""
-        from studio.jobs.context import all_presets
         from studio.scale.group import follow
 
         with self._busy:
-            write_presets(self.settings, presets)
-            follow(where.address, where.rank, where.world, self._worker.models, all_presets)
+            follow(where.address, where.rank, where.world, self._worker.models)
 
     def _run(self, task: Task) -> None:
         depot = Depot(task.depot_url)
@@ -177,9 +175,9 @@ class DeviceActor:
             shelf = Shelf(depot, task.job.id, task.fence, roots[WORK], roots[CLIPS])
             shelf.open()
             for name, stored in task.given.items():
-                depot.take(stored, place(roots, f"{GIVEN}/{name}"))
+                depot.take(task.job.id, stored, place(roots, f"{GIVEN}/{name}"))
             for name, stored in task.library.items():
-                depot.take(stored, place(roots, f"{CLIPS}/{name}"))
+                depot.take(task.job.id, stored, place(roots, f"{CLIPS}/{name}"))
             shelf.ignore(CLIPS)
             write_presets(self.settings, task.presets)
             self.outbox.before_sending = publisher(shelf)

@@ -1,8 +1,8 @@
 """Shared storage for jobs that run elsewhere: a folder, NFS, or any address that fsspec opens.
 
-A file is kept under the hash of its content and is never changed; a job's manifest, replaced whole,
-says which names stand for which hashes. Whoever writes late can therefore spoil nothing: the worst
-it does is to name other content that is whole as well.
+A job's file is kept under the hash of its content and never changed; the job's manifest, replaced
+whole, says which names stand for which hashes. Whoever writes late can therefore spoil nothing: the
+worst it does is to name other content that is whole as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +54,14 @@ class Depot:
         protocols = (names,) if isinstance(names, str) else tuple(names)
         self._is_local = any(name in LOCAL for name in protocols)
 
-    def put(self, path: Path) -> Stored:
+    def put(self, job_id: str, path: Path) -> Stored:
         """Keep the content of `path`; content that is there already is not sent again.
 
         Raises:
             StorageError: if the storage cannot be written.
         """
         stored = Stored(sha256(path), path.stat().st_size)
-        target = self._blob(stored.sha256)
+        target = self._blob(job_id, stored.sha256)
         try:
             if not (self._fs.exists(target) and self._fs.size(target) == stored.size):
                 self._place(target, lambda place: self._fs.put_file(str(path), place))
@@ -70,7 +69,7 @@ class Depot:
             raise self._lost("written", error) from error
         return stored
 
-    def take(self, stored: Stored, path: Path) -> None:
+    def take(self, job_id: str, stored: Stored, path: Path) -> None:
         """Write the content to `path`, whole or not at all, and check it.
 
         Raises:
@@ -80,7 +79,7 @@ class Depot:
             return
         with atomic_path(path) as temporary:
             try:
-                self._fs.get_file(self._blob(stored.sha256), str(temporary))
+                self._fs.get_file(self._blob(job_id, stored.sha256), str(temporary))
             except OSError as error:
                 raise self._lost("read", error) from error
             if sha256(temporary) != stored.sha256:
@@ -110,22 +109,33 @@ class Depot:
         except OSError as error:
             raise self._lost("written", error) from error
 
-    def forget(self, job_id: str, keep: Iterable[str] = ()) -> None:
-        """Drop a job's manifest and its content, but for hashes in `keep`."""
-        files = self.manifest(job_id)["files"]
-        kept = set(keep)
-        for digest, _ in files.values():
-            if digest not in kept:
-                self._remove(self._blob(digest))
-        self._remove(self._manifest(job_id))
-
-    def _remove(self, place: str) -> None:
+    def drop(self, job_id: str, stored: Stored) -> None:
+        """Remove content that no manifest names any more."""
         try:
-            self._fs.rm_file(place)
+            self._fs.rm_file(self._blob(job_id, stored.sha256))
         except FileNotFoundError:
             return
         except OSError as error:
             raise self._lost("cleaned", error) from error
+
+    def forget(self, job_id: str) -> None:
+        """Remove all that is kept of a job."""
+        try:
+            self._fs.rm(self._folder(job_id), recursive=True)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._lost("cleaned", error) from error
+
+    def jobs(self) -> set[str]:
+        """The jobs of which something is kept."""
+        try:
+            found = self._fs.ls(f"{self._root}/jobs", detail=False)
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise self._lost("read", error) from error
+        return {str(name).rstrip("/").rsplit("/", 1)[-1] for name in found}
 
     def _place(self, target: str, write: Any) -> None:
         """Write `target` so that it is there whole; object stores do that by themselves."""
@@ -137,11 +147,14 @@ class Depot:
         write(half)
         Path(half).replace(target)
 
-    def _blob(self, digest: str) -> str:
-        return f"{self._root}/content/{digest[:2]}/{digest}"
+    def _folder(self, job_id: str) -> str:
+        return f"{self._root}/jobs/{job_id}"
+
+    def _blob(self, job_id: str, digest: str) -> str:
+        return f"{self._folder(job_id)}/{digest}"
 
     def _manifest(self, job_id: str) -> str:
-        return f"{self._root}/jobs/{job_id}.json"
+        return f"{self._folder(job_id)}/manifest.json"
 
     def _lost(self, what: str, error: OSError) -> StorageError:
         return StorageError(

@@ -100,6 +100,12 @@ class Front(Supervisor):
         """No worker process of this machine's own."""
         return False
 
+    def _tidy(self) -> None:
+        """Forget what no job needs, in the shared storage too."""
+        super()._tidy()
+        for job_id in self.depot.jobs() - self.store.unfinished():
+            self.depot.forget(job_id)
+
     def _join(self) -> bool:
         if self._connected:
             return True
@@ -263,11 +269,14 @@ class Front(Supervisor):
             if job is None:
                 return
             chosen = choose(free, job.preset)
-            helpers = [p for p in free if p is not chosen][: self.settings.spread - 1]
+            # A job that lost its group goes on alone; LoRAs lie on one machine only.
+            alone = job.strikes > 0 or bool(job.request.get("loras"))
+            others = [] if alone else [p for p in free if p is not chosen]
+            helpers = others[: self.settings.spread - 1]
             self._begin(chosen, helpers, job, worker_id)
 
     def _begin(self, post: Post, helpers: list[Post], job: Job, worker_id: str) -> None:
-        sender = Sender(self.depot, self.settings)
+        sender = Sender(self.depot, self.settings, job.id)
         try:
             request = sender.pack(job.request)
             group = self._group(post, helpers, worker_id)
@@ -300,11 +309,10 @@ class Front(Supervisor):
             return None
         address = self.cluster.ask(post.handle.open_group.remote())
         world, by = 1 + len(helpers), self.settings.spread_by
-        presets = user_presets(self.settings)
         for rank, helper in enumerate(helpers, 1):
             where = GroupPlace(address, rank, world, by)
             helper.helps = worker_id
-            helper.running.append(helper.handle.follow.remote(where, presets))
+            helper.running.append(helper.handle.follow.remote(where))
         return GroupPlace(address, 0, world, by)
 
     def _shut_down(self) -> None:

@@ -16,11 +16,12 @@ FIELDS = ("image", "last_image", "continue_from")
 
 
 class Sender:
-    """Sends the files of a request to the depot, each once."""
+    """Sends the files of a request to the depot."""
 
-    def __init__(self, depot: Depot, settings: Settings) -> None:
+    def __init__(self, depot: Depot, settings: Settings, job_id: str) -> None:
         self.depot = depot
         self.settings = settings
+        self.job_id = job_id
         self.given: dict[str, Stored] = {}
         self.library: dict[str, Stored] = {}
 
@@ -57,13 +58,13 @@ class Sender:
         parts = find_parts(clip, self.settings.outputs_dir)
         for path in sorted(parts.folder.iterdir()):
             name = path.relative_to(self.settings.outputs_dir).as_posix()
-            self.library[name] = self.depot.put(path)
+            self.library[name] = self.depot.put(self.job_id, path)
         return {**retake, "clip": self._send(clip)}
 
     def _send(self, path: Path) -> str:
         if not path.is_file():
             raise StudioError(f"{path.name} is not there any more; give the file again")
-        stored = self.depot.put(path)
+        stored = self.depot.put(self.job_id, path)
         # Named by content, so that the same file has one name in every attempt and on every node.
         name = f"{stored.sha256[:16]}-{path.name}"
         self.given[name] = stored

@@ -95,7 +95,7 @@ class Mail:
         paths = []
         for name, stored in files.items():
             path = place(self.roots, name)
-            self.depot.take(stored, path)
+            self.depot.take(self.job_id, stored, path)
             paths.append(path)
         return paths
 

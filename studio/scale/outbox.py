@@ -109,7 +109,7 @@ class Outbox:
         """The job ended without a clip."""
         self.heartbeat(job_id, worker_id, self.lease_s)
         if error == GROUP_LOST:
-            self._send("requeue", message=message)
+            self._send("interrupt", message=message, strike=True, rung=False)
         else:
             self._send("fail", error=error, message=message)
 

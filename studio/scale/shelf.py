@@ -40,7 +40,7 @@ class Shelf:
         }
         for name in sorted(self._files, key=_records_last):
             path = self._path(name)
-            self.depot.take(self._files[name], path)
+            self.depot.take(self.job_id, self._files[name], path)
             self._marks[name] = _mark(path)
         self.depot.write_manifest(self.job_id, self.fence, self._files)
 
@@ -62,15 +62,18 @@ class Shelf:
         gone = set() if only else {n for n in self._of(root) if not self._path(n).is_file()}
         if not fresh and not gone:
             return False
+        before = set(self._files.values())
         for name, path in fresh.items():
             mark = _mark(path)
-            self._files[name] = self.depot.put(path)
+            self._files[name] = self.depot.put(self.job_id, path)
             self._marks[name] = mark
         for name in gone:
             del self._files[name]
         if self.depot.manifest(self.job_id)["fence"] > self.fence:
             raise LeaseLost(f"job {self.job_id} was begun elsewhere; stop it here")
         self.depot.write_manifest(self.job_id, self.fence, self._files)
+        for replaced in before - set(self._files.values()):
+            self.depot.drop(self.job_id, replaced)
         return True
 
     def _of(self, root: str) -> list[str]:
