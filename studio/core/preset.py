@@ -28,6 +28,8 @@ class Weights(Frozen):
     download_bytes: int = Field(default=0, ge=0)
     adapters: tuple[str, ...] = ()
     """Further weights that the family needs: folders, files or repository ids."""
+    files: tuple[str, ...] = ()
+    """Patterns of what is fetched of `path`; all settings and safetensors files without."""
 
 
 class Limits(Frozen):

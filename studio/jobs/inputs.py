@@ -31,7 +31,8 @@ class Continued:
     tail: Frames
     """Its last frames [n, H, W, 3], fitted to the plan."""
     latents: torch.Tensor
-    """Those frames encoded [1, C, t, h, w]; the last ones are the first window's prefix."""
+    """Those frames encoded [1, C, t, h, w]; the last ones are the first window's prefix. None of
+    them (t = 0) for families that go on from frames."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ def audio_seconds(request: Request) -> float | None:
     names = getattr(request, "audio", ())
     if not names:
         return None
-    from studio.media.audio import load_sound
+    from studio.media.audio import load_sound, probe_sound
 
-    return max(load_sound(name).seconds for name in names)
+    # Only files that do not say how long they are must be decoded to know it.
+    return max(probe_sound(name).seconds or load_sound(name).seconds for name in names)
 
 
 def find_clip(name: str, outputs_dir: Path) -> Path:
@@ -140,8 +142,11 @@ def continue_clip(
         MediaError: if it cannot be read.
         RequestError: if it is too short to be continued.
     """
+    import torch
+
     from studio.media.decode import probe, read_frames
     from studio.media.images import fit_image
+    from studio.models.family import FrameMaker
     from studio.stitching.overlap_prefix import tail_frames
 
     rule = family.preset.rule
@@ -164,4 +169,6 @@ def continue_clip(
         )
         frames = [fit_image(frame, plan.width, plan.height) for frame in frames]
     tail = np.stack(frames)
+    if isinstance(family, FrameMaker):
+        return Continued(path, total, tail, torch.zeros(1, 1, 0, 1, 1))
     return Continued(path, total, tail, family.encode_frames(models, tail))

@@ -24,6 +24,11 @@ class PartReport:
     problem: str = ""
 
 
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern names settings or safetensors only."""
+    return pattern.endswith(tuple(wanted.removeprefix("*") for wanted in WANTED))
+
+
 def pull(preset: Preset) -> Path:
     """Fetch the preset's weights; what is there already is kept. The folder they are in.
 
@@ -39,7 +44,11 @@ def pull(preset: Preset) -> Path:
         raise PresetError(f"{preset.title} has its weights here already; nothing is to be fetched")
     options: dict[str, Any] = {"allow_patterns": list(WANTED)}
     try:
-        found = snapshot_download(weights.path, revision=weights.revision or None, **options)
+        found = snapshot_download(
+            weights.path,
+            revision=weights.revision or None,
+            **{**options, "allow_patterns": [p for p in weights.files or WANTED if is_plain(p)]},
+        )
         for more in weights.adapters:
             if more.count("/") == 1 and not Path(more).expanduser().exists():
                 snapshot_download(more, **options)

@@ -108,7 +108,8 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         WeightsError: if there are none, a shard is missing, or there are only pickles.
     """
-    indexes = sorted(folder.glob("*.safetensors.index.json"))
+    # The index of a variant (model.fp16...) counts only where there is no plain one.
+    indexes = sorted(folder.glob("*.safetensors.index.json"), key=lambda p: (p.name.count("."), p))
     if indexes:
         names = set(read_config(folder, indexes[0].name).get("weight_map", {}).values())
         absent = sorted(n for n in names if not (folder / n).is_file())
