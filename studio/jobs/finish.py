@@ -7,11 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from studio import __version__
 from studio.core.events import Done
 from studio.core.plan import Plan
 from studio.core.request import Request, dump_request
 from studio.jobs.context import RunContext
+from studio.jobs.inputs import Inputs
 from studio.jobs.parts import keep_parts
 from studio.jobs.reporter import peak_rss_bytes
 from studio.jobs.segments import save_tensors, sha256
@@ -100,12 +103,35 @@ def measured(setting: Setting, path: Path) -> dict[str, Any]:
 
     inputs, rule = setting.inputs, setting.family.preset.rule
     front = 0 if inputs.continued is None else inputs.continued.frames
-    return measure(
+    found = measure(
         read_frames(path),
         layout_of(setting.plan, rule, front),
         first_image=inputs.image,
         last_image=inputs.last_image,
     )
+    return found | lips(inputs, setting.plan, path) if inputs.audio else found
+
+
+def lips(inputs: Inputs, plan: Plan, path: Path) -> dict[str, Any]:
+    """How each speaker's mouth follows its track: `sync_corr` and `sync_lag_frames` (the worst
+    speaker's), and `speakers` with both for each. Without a box the picture is the face.
+    """
+    from studio.media.audio import load_sound
+    from studio.media.decode import read_frames
+    from studio.media.loudness import envelope
+    from studio.quality.sync import mouth_opening, smooth, sync
+
+    whole = (0.0, 0.0, float(plan.width), float(plan.height))
+    boxes = [(float(f.x), float(f.y), float(f.width), float(f.height)) for f in inputs.faces]
+    boxes = boxes or [whole] * len(inputs.audio)
+    rows = [[mouth_opening(frame, box) for box in boxes] for frame in read_frames(path)]
+    speakers = []
+    for opening, track in zip(np.array(rows).T, inputs.audio, strict=False):
+        sound = smooth(envelope(load_sound(track), plan.fps, len(rows)).astype(np.float64))
+        corr, lag = sync(opening, sound)
+        speakers.append({"sync_corr": round(corr, 4), "sync_lag_frames": lag})
+    worst = min(speakers, key=lambda speaker: speaker["sync_corr"], default={})
+    return {**worst, "speakers": speakers}
 
 
 def front_of(setting: Setting) -> Path | None:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from studio.jobs.records import Job
 from studio.jobs.store import JobStore
 from studio.library.clip import Clip
 from studio.library.library import Library
+from studio.media.audio import load_sound
 from studio.media.images import load_image, probe_image
+from studio.media.inputs import store_input
 from studio.stitching.estimate import estimate, pace_of
 from studio.stitching.windows import make_plan
 from studio.ui.devices import device_free_bytes
@@ -37,6 +40,13 @@ PACE_CLIPS = 60
 NOBODY = ("", "api")
 """Owners of clips that the command line and programs made."""
 MAX_PICTURE_BYTES = 64 * 2**20
+
+
+@lru_cache(maxsize=64)
+def sound_seconds(path: str, changed: int) -> float:
+    """The length of a sound as it is decoded; remembered until the file changes."""
+    del changed
+    return load_sound(path).seconds
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,13 @@ class Engine:
 
     def plan(self, request: Request) -> Plan:
         """What `request` would cost; nothing is loaded."""
-        return make_plan(request, self.preset(request.preset))
+        names = getattr(request, "audio", ())
+        sound = max((self._sound_seconds(name) for name in names), default=None)
+        return make_plan(request, self.preset(request.preset), audio_seconds=sound)
+
+    def _sound_seconds(self, name: str) -> float:
+        path = self.uploaded(name, "sound")
+        return sound_seconds(str(path), path.stat().st_mtime_ns)
 
     def estimated(self, request: Request) -> Plan:
         """The plan with memory, disk and time as this machine has shown them."""
@@ -117,7 +133,13 @@ class Engine:
         request = parse_request(plain)
         self._refuse_paths(request)
         self.plan(request)
-        kept = {name: str(self._keep(Path(plain[name]))) for name in PICTURES if name in plain}
+        kept: dict[str, Any] = {
+            name: str(self._keep(Path(plain[name]))) for name in PICTURES if name in plain
+        }
+        if getattr(request, "audio", ()):
+            home = self.settings.inputs_dir
+            sounds = [self.uploaded(name, "sound") for name in plain["audio"]]
+            kept["audio"] = [str(store_input(path, home, "audio")) for path in sounds]
         return parse_request({**plain, **kept}) if kept else request
 
     def submit(self, data: Mapping[str, Any], owner: str, key: str | None = None) -> str:

@@ -17,6 +17,7 @@ from studio.ui.engine import PICTURES, Engine
 from studio.ui.form import Form, form_values, picture_path
 from studio.ui.live import Page
 from studio.ui.pictures import frame_of
+from studio.ui.sounds import kept_values
 from studio.ui.wire import Panels, Updates, generate, paint, said_by
 
 EXAMPLE_SEED = "1"
@@ -45,6 +46,8 @@ def fill(
         kept = engine.settings.inputs_dir / Path(str(request.get(name) or "-")).name
         if kept.is_file():
             values[name] = str(engine.lend(kept))
+    if kind == "avatar":
+        values |= kept_values(engine, request)
     updates: Updates = {form.parts[name]: values[name] for name in form.parts if name in values}
     if "continue_from" in form.parts:
         source = str(request.get("continue_from") or "")

@@ -20,7 +20,10 @@ from studio.ui.texts import Texts
 
 SEED_RANGE = 2**31
 LENGTH = ("seconds", "continue_from")
-PLANNING = ("preset", *LENGTH, "steps", "guidance", "size", "method", "overlap", "shift", "ends")
+PLANNING = (
+    *("preset", *LENGTH, "steps", "guidance", "size", "method", "overlap", "shift", "ends"),
+    *("audio_1", "audio_2"),
+)
 """Parts that the plan depends on."""
 
 
@@ -85,6 +88,10 @@ def request_data(t: Texts, kind: Mode, values: Mapping[str, Any]) -> dict[str, A
             data[name] = values[name]
     if "fit" in values:
         data["fit"] = values["fit"]
+    if kind == "avatar":
+        from studio.ui.sounds import avatar_data
+
+        data |= avatar_data(t, values)
     return data
 
 
@@ -153,7 +160,7 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
     """The components of a mode, in reading order; `pictures` stand above and were built before."""
     t = engine.t
     usable = [p for p in engine.presets.values() if kind in p.modes]
-    preset = next((p for p in usable if p.id == "pocket"), usable[0])
+    preset = next((p for p in usable if p.id in ("pocket", "pocket-avatar")), usable[0])
     optional = kind != "t2v"
     prompt = gr.Textbox(
         label=t("prompt"),

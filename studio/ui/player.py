@@ -160,11 +160,12 @@ def clip_stage(t: Texts, links: Links, clip: Clip) -> str:
     facts = clip_facts(t, clip)
     url, poster = esc(links.clip(clip.id)), esc(links.poster(clip.id))
     label = esc(t("stage.video", prompt=shorten(clip.prompt, 120)))
+    quiet = "" if clip.summary.get("mode") == "avatar" else "muted"
     return (
         f'<section class="vs-stage" data-state="done" data-clip="{esc(clip.id)}" '
         f'data-title="{esc(t("state.done"))}">'
         f'<div class="vs-screen"><video src="{url}" poster="{poster}" aria-label="{label}" '
-        f'controls autoplay loop muted playsinline preload="auto"></video></div>'
+        f'controls autoplay loop {quiet} playsinline preload="auto"></video></div>'
         f'<p class="vs-prompt">{esc(shorten(clip.prompt, 600))}</p>'
         f'<div class="vs-facts">{facts}</div>'
         f'<div class="vs-actions">{clip_buttons(t, links, clip, look="")}</div></section>'

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from studio.core.errors import WeightsError
 from studio.models.component import ComponentSpec
 from studio.models.families.diffusers_parts import PartsFolder
-from studio.models.weights import LoadReport, count_elements, fingerprint, weight_files
+from studio.models.weights import (
+    LoadReport,
+    count_elements,
+    fingerprint,
+    read_config,
+    weight_files,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -48,11 +54,13 @@ def tokenizer_spec(folder: Path, kind: str) -> ComponentSpec:
 
 
 def extractor_spec(folder: Path) -> ComponentSpec:
-    """Whisper's spectrum."""
+    """Whisper's spectrum; without a description of its own the one that the model asks for."""
 
     def load(_device: torch.device) -> Any:
         from transformers import WhisperFeatureExtractor
 
+        if not (folder / "preprocessor_config.json").is_file():
+            return WhisperFeatureExtractor(feature_size=read_config(folder)["num_mel_bins"])
         return WhisperFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
 
     return ComponentSpec(key=f"audio_processor:{folder.name}", kind="audio_processor", load=load)

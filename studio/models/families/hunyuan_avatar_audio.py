@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SAMPLE_RATE = 16_000
-CHUNK_S = 30
 TOKEN_HZ = 50
 BEFORE, SPAN = 4, 10
 
@@ -19,15 +18,18 @@ BEFORE, SPAN = 4, 10
 def whisper_states(encoder: Any, extractor: Any, waveform: np.ndarray) -> Tensor:
     """[tokens, layers, width] at 50 Hz: the embedding and every layer of all 30-second pieces.
 
+    A piece is as long as the encoder has positions for, 30 seconds in every published one.
+
     The published code reads the first piece only and stops at 16 s; here sound has no end.
     """
-    size = CHUNK_S * SAMPLE_RATE
+    positions = int(encoder.config.max_source_positions)
+    size = positions * SAMPLE_RATE // TOKEN_HZ
     like = next(encoder.parameters())
     pieces = []
     for start in range(0, max(1, len(waveform)), size):
         features = extractor(
             waveform[start : start + size], sampling_rate=SAMPLE_RATE, return_tensors="pt"
-        ).input_features
+        ).input_features[..., : 2 * positions]
         states = encoder(features.to(like), output_hidden_states=True).hidden_states
         pieces.append(torch.stack(states, dim=2)[0].float().cpu())
     return torch.cat(pieces)
