@@ -30,6 +30,10 @@ class LocalExecutor:
     """A worker process on this machine, watched by a thread of this process."""
 
     def __init__(self, store: JobStore, settings: Settings, policy: Policy | None = None) -> None:
+        if policy is None and settings.spread > 1:
+            from studio.scale.local import RUNNER
+
+            policy = Policy(runner=RUNNER)
         self.supervisor = Supervisor(store, settings, policy)
 
     def start(self) -> None:
@@ -118,6 +122,10 @@ def make_executor(store: JobStore, settings: Settings) -> Executor:
             return InlineExecutor(store, settings)
         case "ray":
             return RayExecutor(store, settings)
+        case "zerogpu":
+            from studio.jobs.zerogpu import ZeroGpuExecutor
+
+            return ZeroGpuExecutor(store, settings)
     raise RequestError(
-        f"an executor is local, inline or ray (got {settings.executor!r}); choose one"
+        f"an executor is local, inline, ray or zerogpu (got {settings.executor!r}); choose one"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 from studio.core.events import Done, Event, Failed, Notice, Preview, Progress, SegmentDone, to_json
@@ -35,8 +36,10 @@ _LEAVE = "worker = NULL, lease_until = NULL, stop = ''"
 class LeaseSide(Database):
     """What a worker and its supervisor do with jobs."""
 
-    def claim(self, worker_id: str, lease_s: float) -> Job | None:
+    def claim(self, worker_id: str, lease_s: float, only: str | None = None) -> Job | None:
         """The next job, now running under `worker_id`; None if there is none or the queue is held.
+
+        `only`: that job or none (on shared hardware each visitor pays for their own).
 
         Highest priority first; among owners the one whose last turn is longest ago; of that
         owner's jobs the one that stands first.
@@ -47,7 +50,7 @@ class LeaseSide(Database):
                 return None
         now = self.clock()
         with self.writing() as db:
-            seq = _next_in_line(db)
+            seq = _next_in_line(db) if only is None else _if_waiting(db, only)
             if seq is None:
                 return None
             until = now + lease_s
@@ -76,6 +79,20 @@ class LeaseSide(Database):
                 raise LeaseLost(f"job {job_id} is not run by {worker_id} any more; stop it")
             stop: Stop = row["stop"]
             return stop
+
+    def heartbeats(self, beats: Iterable[tuple[str, str]], lease_s: float) -> set[str]:
+        """Prolong the leases of many (job, worker) at once; the workers whose job is not theirs."""
+        until, lost = self.clock() + lease_s, set()
+        with self.writing() as db:
+            for job_id, worker_id in beats:
+                changed = db.execute(
+                    "UPDATE job SET lease_until = ?, beats = beats + 1 "
+                    "WHERE id = ? AND worker = ? AND state = 'running'",
+                    (until, job_id, worker_id),
+                ).rowcount
+                if not changed:
+                    lost.add(worker_id)
+        return lost
 
     def report(self, job_id: str, worker_id: str, event: Event) -> None:
         """Write down what a running job says; Done and Failed end it.
@@ -150,6 +167,10 @@ class LeaseSide(Database):
 
         Returns the jobs as they are afterwards.
         """
+        with self.reading() as db:
+            # No write lock is taken while there is nothing to do.
+            if not db.execute("SELECT 1 FROM job WHERE state = 'interrupted' LIMIT 1").fetchone():
+                return []
         with self.writing() as db:
             rows = db.execute("SELECT * FROM job WHERE state = 'interrupted'").fetchall()
             for row in rows:
@@ -273,3 +294,10 @@ def _hopeless(row: sqlite3.Row) -> str:
     if row["attempt"] >= MAX_ATTEMPTS:
         return f"the job was begun {row['attempt']} times and never ended; retry it if you wish"
     return ""
+
+
+def _if_waiting(db: sqlite3.Connection, job_id: str) -> int | None:
+    query = "SELECT seq FROM job WHERE id = ? AND state = 'queued'"
+    held = db.execute("SELECT held FROM meta").fetchone()[0]
+    row = None if held else db.execute(query, (job_id,)).fetchone()
+    return None if row is None else int(row["seq"])

@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -61,6 +61,8 @@ class Engine:
     links: Links
     wake: Callable[[], None] = lambda: None
     """Called after something was queued."""
+    drive: Callable[[str], Iterator[str]] | None = None
+    """Where jobs run inside the visitor's event (ZeroGPU): makes one, and gives its states."""
     downloads: Downloads = field(default_factory=Downloads)
 
     @property

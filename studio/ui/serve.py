@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -63,6 +64,14 @@ def with_data_dir(settings: Settings) -> Settings:
     return settings
 
 
+def for_space(settings: Settings) -> Settings:
+    """On ZeroGPU jobs run inside the visitors' events, unless the settings say otherwise."""
+    lent = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
+    if not lent or "executor" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"executor": "zerogpu"})
+
+
 def serve(settings: Settings) -> None:
     """Run the studio until it is told to end.
 
@@ -70,7 +79,7 @@ def serve(settings: Settings) -> None:
         StudioError: if it cannot start; the message is for the person who started it.
     """
     check_open(settings)
-    settings = with_data_dir(settings)
+    settings = with_data_dir(for_space(settings))
     prepare_environment(settings)
     from studio.jobs.backup import open_store
     from studio.jobs.executors import make_executor
@@ -79,8 +88,10 @@ def serve(settings: Settings) -> None:
 
     presets = load_presets([settings.presets_dir, settings.user_presets_dir])
     store = open_store(settings.jobs_db)
-    engine = make_engine(settings, store, Library(settings.outputs_dir), presets)
     executor = make_executor(store, settings)
+    library = Library(settings.outputs_dir)
+    engine = make_engine(settings, store, library, presets)
+    engine = replace(engine, drive=getattr(executor, "drive", None))
     page = build_page(engine)
     signal.signal(signal.SIGTERM, _end)
     try:

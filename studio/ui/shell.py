@@ -156,7 +156,8 @@ def _wire(demo: gr.Blocks, engine: Engine, forms: Mapping[str, Form], panels: Pa
     demo.load(arrive, panels.owner, panels.all(), **QUIET)
     panels.timer.tick(poll, [panels.owner, panels.page], panels.live, **QUIET)
     for html in (panels.stage, panels.queue, panels.gallery, panels.aside):
-        html.act(pressed, [panels.owner, panels.page], panels.live, **QUIET)
+        done = html.act(pressed, [panels.owner, panels.page], panels.live, **QUIET)
+        wire.follow(engine, panels, done)
         html.reuse(reuse, panels.owner, [panels.modes, *everything], **QUIET)
         html.frame(use_frame, panels.owner, [panels.modes, *everything], **QUIET)
     _wire_examples(engine, forms["t2v"], panels)
@@ -167,12 +168,13 @@ def _wire_examples(engine: Engine, form: Form, panels: Panels) -> None:
         return fill.try_example(engine, form, panels, data, event)
 
     parts = [form.parts[name] for name in ("prompt", "seed")]
-    panels.stage.example(
+    tried = panels.stage.example(
         example,
         {*form.inputs, panels.owner, panels.page},
         [*panels.all(), panels.modes, form.error, *parts],
         **RAW,
     )
+    wire.follow(engine, panels, tried)
 
 
 def _restore(demo: gr.Blocks, engine: Engine, form: Form, draft: gr.BrowserState) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,18 +86,20 @@ def alert(message: str) -> str:
 def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
     """Generate, the dice, the preset and the plan of one form."""
     outputs = [*panels.all(), form.error, form.parts["seed"]]
-    form.go.click(
+    went = form.go.click(
         lambda data: generate(engine, form, panels, data),
         {*form.inputs, panels.owner, panels.page},
         outputs,
         **{**RAW, "trigger_mode": "once"},
     )
-    form.both.click(
+    follow(engine, panels, went)
+    went = form.both.click(
         lambda data: generate(engine, form, panels, data, both=True),
         {*form.inputs, panels.owner, panels.page},
         outputs,
         **{**RAW, "trigger_mode": "once"},
     )
+    follow(engine, panels, went)
     form.dice.click(
         lambda: [new_seed(), True], None, [form.parts["seed"], form.parts["lock"]], **QUIET
     )
@@ -144,6 +146,24 @@ def generate(
         form.parts["seed"]: values["seed"],
         **paint(engine, panels, owner, page),
     }
+
+
+def follow(engine: Engine, panels: Panels, event: Any) -> None:
+    """After `event`, make the job on the stage inside this visitor's own event (ZeroGPU only)."""
+    if engine.drive is None:
+        return
+
+    def made(owner: object, page: Page) -> Iterator[Updates]:
+        known, (kind, _, ids) = engine.owner(owner), page.focus.partition(":")
+        for job_id in ids.split(",") if kind in ("job", "pair") else ():
+            engine.job(job_id, known)
+            for _ in engine.drive(job_id) if engine.drive else ():
+                updates = paint(engine, panels, known, page)
+                page = updates.get(panels.page, page)
+                yield updates or {panels.stage: gr.skip()}
+
+    inside = {**QUIET, "queue": True, "concurrency_limit": None}
+    event.then(made, [panels.owner, panels.page], panels.live, **inside)
 
 
 def plan_text(engine: Engine, form: Form, data: Mapping[Component, Any]) -> str:
