@@ -31,7 +31,11 @@ def open_store(path: Path) -> JobStore:
             aside.name,
         )
     store = JobStore(path)
-    back_up(store)
+    try:
+        back_up(store)
+    except StorageError as error:
+        # A full disk is no reason not to start: the queue waits, and clips can be deleted.
+        log.warning("no backup of the job store was made: %s", error)
     return store
 
 
@@ -51,13 +55,23 @@ def is_sound(path: Path) -> bool:
 
 
 def back_up(store: JobStore) -> Path:
-    """A copy of the store as it is now, beside it; replaced in one piece."""
+    """A copy of the store as it is now, beside it; replaced in one piece.
+
+    Raises:
+        StorageError: if it cannot be written; the last backup is left.
+    """
     target = backup_path(store.path)
     fresh = target.with_name(target.name + ".tmp")
     fresh.unlink(missing_ok=True)
-    with store.reading() as db, closing(sqlite3.connect(fresh)) as copy:
-        db.backup(copy)
-    fresh.replace(target)
+    try:
+        with store.reading() as db, closing(sqlite3.connect(fresh)) as copy:
+            db.backup(copy)
+        fresh.replace(target)
+    except OSError as error:
+        raise explain(error, store.path) from error
+    finally:
+        # Half a backup would take the space that is lacking.
+        fresh.unlink(missing_ok=True)
     return target
 
 

@@ -69,4 +69,6 @@ def is_storage(error: BaseException) -> bool:
     """Whether `error`, or what it came from, says that bytes cannot be written."""
     if isinstance(error, StorageError):
         return True
-    return isinstance(error, OSError) and error.errno in FULL
+    # torch, safetensors and SQLite say it in words only, whatever their class is.
+    named = "No space left on device" in str(error) or "disk is full" in str(error)
+    return named or (isinstance(error, OSError) and error.errno in FULL)

@@ -20,6 +20,7 @@ _STOPS: tuple[Stop, ...] = ("", "pause", "cancel", "kill")
 Entries = list[Entry]
 Ids = list[str]
 
+MIN_GAP = 1e-6
 MAX_QUEUED = 1000
 """Jobs one owner may have waiting."""
 
@@ -176,6 +177,8 @@ class JobStore(LeaseSide):
 
     def hold(self, reason: Reason, message: str) -> None:
         """Start no job until `release`; a hold by the user stays above the others."""
+        if self.held() == Hold(reason, message):
+            return
         with self.writing() as db:
             db.execute(
                 "UPDATE meta SET held = ?, held_message = ? WHERE held != 'user' OR ? = 'user'",
@@ -183,7 +186,10 @@ class JobStore(LeaseSide):
             )
 
     def release(self, reason: Reason) -> None:
-        """End a hold of that reason."""
+        """End a hold of that reason; without one nothing is written."""
+        held = self.held()
+        if held is None or held.reason != reason:
+            return
         with self.writing() as db:
             db.execute("UPDATE meta SET held = '', held_message = '' WHERE held = ?", (reason,))
 
@@ -226,6 +232,8 @@ class JobStore(LeaseSide):
         with self.writing() as db:
             job = find(db, job_id)
             if job.state in wanted:
+                if job.ended:
+                    _refuse_too_many(db, job.owner)
                 db.execute(
                     "UPDATE job SET state = 'queued', finished = NULL, message = '', error = '', "
                     "stop = '', attempt = 0, strikes = 0 WHERE seq = ?",
@@ -255,9 +263,23 @@ def _waiting(db: sqlite3.Connection, job_id: str) -> Job:
 
 
 def _place_before(db: sqlite3.Connection, other: Job, job: Job) -> float:
-    here, above = db.execute(
+    here, above = _neighbours(db, other, job)
+    if above is not None and here - above < MIN_GAP:
+        # Halves of halves run out of digits: the queue gets whole numbers again.
+        db.execute(
+            "UPDATE job SET position = placed.place FROM (SELECT seq, row_number() OVER "
+            "(ORDER BY position, seq) AS place FROM job WHERE state = 'queued') AS placed "
+            "WHERE job.seq = placed.seq"
+        )
+        here, above = _neighbours(db, other, job)
+    return float(here - 1 if above is None else (here + above) / 2)
+
+
+def _neighbours(db: sqlite3.Connection, other: Job, job: Job) -> tuple[float, float | None]:
+    """Where `other` stands, and the last one before it that is not `job`."""
+    row = db.execute(
         "SELECT position, (SELECT max(position) FROM job WHERE state = 'queued' AND seq != ? "
         "AND position < mine.position) FROM job AS mine WHERE seq = ?",
         (job.seq, other.seq),
     ).fetchone()
-    return float(here - 1 if above is None else (here + above) / 2)
+    return row[0], row[1]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from studio.core.errors import StorageError
+from studio.core.errors import StorageError, StudioError
 from studio.core.settings import Settings
 from studio.jobs.backup import back_up
 from studio.jobs.context import DEFAULT_RUNNER
@@ -32,7 +32,7 @@ from studio.jobs.process import (
     worker_environment,
 )
 from studio.jobs.records import Job
-from studio.jobs.space import Space
+from studio.jobs.space import Space, is_storage
 from studio.jobs.store import JobStore
 
 log = logging.getLogger("studio.supervisor")
@@ -109,9 +109,13 @@ class Supervisor(threading.Thread):
         while not self._end.wait(self.policy.tick_s):
             try:
                 self.tick()
-            except StorageError as error:
+            except (StudioError, OSError) as error:
+                # A full disk shows itself anywhere (a log, a lock, a process that cannot start):
+                # the thread lives on and looks again, else the queue would stand still for good.
                 log.error("supervisor: %s", error)
-                self.space.drop_ballast()
+                if is_storage(error):
+                    self.space.drop_ballast()
+                self._end.wait(min(1.0, 4 * self.policy.tick_s))
         self._shut_down()
 
     def close(self, timeout_s: float = 8.0) -> None:

@@ -231,8 +231,11 @@ def _message(error: Exception) -> str:
 
 def _is_memory(error: Exception) -> bool:
     """Whether memory ran out, on the host or (by name, torch stays unimported) on the device."""
-    return isinstance(error, MemoryError | MemoryBudgetError) or (
-        type(error).__name__ == "OutOfMemoryError"
+    if isinstance(error, MemoryError | MemoryBudgetError):
+        return True
+    # On a CPU torch says so in words only.
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
     )
 
 

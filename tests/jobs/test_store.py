@@ -453,3 +453,32 @@ def test_a_store_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="--data-dir"):
         JobStore(tmp_path / "file" / "jobs.sqlite")
+
+
+def test_a_hold_that_is_not_there_is_released_without_writing(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.sqlite")
+    blocker = sqlite3.connect(store.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    with store.reading() as db:
+        db.execute("PRAGMA busy_timeout = 20")
+    store.release("worker")
+    assert store.revive() == []
+    blocker.execute("COMMIT")
+    store.hold("storage", "full")
+    store.release("worker")
+    assert store.held() is not None
+    blocker.close()
+    store.close()
+
+
+def test_a_job_can_be_moved_before_another_a_thousand_times(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.sqlite")
+    ids = [store.submit(TextToVideo(prompt=f"ball {k}"), "anna") for k in range(3)]
+    first, second, third = ids
+    for _ in range(500):
+        store.move(second, before=third)
+        store.move(first, before=third)
+        second, first = first, second
+    order = [store.claim("w", 60.0).id for _ in ids]
+    assert order == ids
+    store.close()
