@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -196,6 +197,7 @@ class AudioAvatar(BaseRequest):
 
 
 Request = TextToVideo | ImageToVideo | FirstLastFrame | AudioAvatar
+_KINDS: tuple[type[BaseRequest], ...] = (TextToVideo, ImageToVideo, FirstLastFrame, AudioAvatar)
 _ADAPTER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 
 
@@ -210,7 +212,60 @@ def sentence(error: ValidationError) -> str:
         return f"{where} is not a known option; remove it or check its spelling"
     value = first.get("input")
     shown = "" if isinstance(value, dict | list) else f" (got {str(value)[:60]!r})"
-    return f"{where}: {rule[:1].lower()}{rule[1:]}{shown}; change it and try again"
+    return f"{where or 'a request'}: {rule[:1].lower()}{rule[1:]}{shown}; {_remedy(first)}"
+
+
+_LOW = {"ge": "at least", "gt": "more than", "min_length": "at least"}
+_HIGH = {"le": "at most", "lt": "less than", "max_length": "at most"}
+
+
+def _remedy(found: Mapping[str, Any]) -> str:
+    """What to do about a finding: the range or the choices that are allowed, if there are any."""
+    rules = _rules_of(found["loc"]) | dict(found.get("ctx") or {})
+    if "expected" in rules:
+        return f"choose {rules['expected']}"
+    ends = [
+        f"{words[name]} {_shown(rules[name])}"
+        for words in (_LOW, _HIGH)
+        for name in words
+        if isinstance(rules.get(name), int | float)
+    ]
+    counted = {"min_length", "max_length"} & set(rules)
+    unit = "" if not counted else " characters" if "string" in found["type"] else " items"
+    return f"take {' and '.join(ends)}{unit}" if ends else _TYPES.get(found["type"], "correct it")
+
+
+def _shown(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
+
+
+_TYPES = {
+    "missing": "give it",
+    "union_tag_not_found": "set kind to t2v, i2v, flf2v or avatar",
+    "union_tag_invalid": "set kind to t2v, i2v, flf2v or avatar",
+    "model_attributes_type": "send a JSON object",
+    "string_type": "write it as text",
+    "bool_type": "take true or false",
+    "int_type": "take a whole number",
+    "int_parsing": "take a whole number",
+    "int_from_float": "take a whole number",
+    "float_type": "take a number",
+    "float_parsing": "take a number",
+    "finite_number": "take an ordinary number",
+}
+
+
+def _rules_of(loc: tuple[int | str, ...]) -> dict[str, Any]:
+    """The bounds of the field at `loc`, both of them: an error names only the one it broke."""
+    kinds = {m.model_fields["kind"].default: m for m in _KINDS}
+    model = kinds.get(str(loc[0])) if loc else None
+    if model is None or len(loc) != 2 or str(loc[1]) not in model.model_fields:
+        return {}
+    names = (*_LOW, *_HIGH)
+    found: dict[str, Any] = {}
+    for rule in model.model_fields[str(loc[1])].metadata:
+        found |= {n: getattr(rule, n) for n in names if getattr(rule, n, None) is not None}
+    return found
 
 
 def parse_request(data: dict[str, Any] | str | bytes) -> Request:

@@ -74,3 +74,20 @@ def test_input_files_are_listed_in_order() -> None:
     request = parse_request(GOOD[4])
     assert input_files(request) == [Path("a.png"), Path("a.wav"), Path("b.wav")]
     assert input_files(parse_request(GOOD[0])) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "remedy"),
+    [
+        ({"seed": -3}, "at least 0 and at most"),
+        ({"num_inference_steps": 0}, "at least 1 and at most 200"),
+        ({"num_inference_steps": 1e9}, "at least 1 and at most 200"),
+        ({"seconds": -0.0}, "more than 0 and at most 600"),
+        ({"guidance_scale": float("-inf")}, "at least 0 and at most 30"),
+        ({"offload": "\x00"}, "choose 'auto', 'none'"),
+    ],
+)
+def test_the_remedy_names_what_is_allowed(bad, remedy):
+    with pytest.raises(RequestError, match="; ") as found:
+        parse_request({"kind": "t2v", "prompt": "a ball", **bad})
+    assert remedy in str(found.value).partition("; ")[2]
