@@ -23,6 +23,7 @@ import typer
 
 from studio.commands.common import AsJson, DataDir, guarded, open_settings, show
 from studio.commands.make import Kitchen
+from studio.commands.scale import scale
 from studio.core.errors import StudioError
 from studio.core.preset import find_preset
 from studio.core.request import Cache, parse_request
@@ -30,6 +31,7 @@ from studio.core.settings import ROOT, Settings
 from studio.jobs.context import all_presets, make_models
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.command()(scale)
 
 Repeats = Annotated[int, typer.Option(min=1, max=50, help="Runs of each rival.")]
 PROMPT = "a red ball moves right over the meadow at day, static camera"

@@ -152,6 +152,13 @@ def _machine(settings: Settings) -> Iterator[Check]:
     yield Check("memory reports", True, "the kernel tells" if told else "the kernel does not tell")
 
 
+def _cluster(settings: Settings) -> Iterator[Check]:
+    from studio.commands.cluster import examine
+
+    for name, good, detail, remedy in examine(settings):
+        yield Check(name, good, detail, remedy)
+
+
 EXAMINATIONS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _python,
     _packages,
@@ -159,4 +166,5 @@ EXAMINATIONS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _machine,
     _data_dir,
     _presets,
+    _cluster,
 )

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.commands.cluster import cluster_for, cluster_text
 from studio.commands.common import (
     FAILED,
     AsJson,
@@ -37,6 +38,7 @@ from studio.core.settings import Settings
 from studio.jobs.context import RunContext, all_presets, load_runner, make_models
 from studio.jobs.process import return_freed_memory
 from studio.jobs.space import Space
+from studio.scale.local import runner_for
 
 MIN_FREE_BYTES = 64 * 2**20
 
@@ -81,9 +83,13 @@ def generate(
 def plan(wish: Wish) -> None:
     """Say what a clip would need and how it would be made; nothing is loaded."""
     settings = open_settings(wish.data_dir)
-    plans = [r.plan for r in make_ready(wish, settings)]
-    value = [asdict(p) for p in plans]
-    text = "\n\n".join(describe(p) for p in plans)
+    value, texts = [], []
+    for ready in make_ready(wish, settings):
+        cluster = cluster_for(settings, ready.plan, ready.preset)
+        value.append(asdict(ready.plan) | ({} if cluster is None else {"cluster": cluster}))
+        more = "" if cluster is None else f"\n{cluster_text(cluster)}"
+        texts.append(describe(ready.plan) + more)
+    text = "\n\n".join(texts)
     show(value if wish.prompts_file else value[0], text, as_json=wish.as_json)
 
 
@@ -196,7 +202,7 @@ class Kitchen:
                 save_latents=latents,
                 out=out,
             )
-            return load_runner()(request, context).summary
+            return load_runner(runner_for(self.settings))(request, context).summary
         finally:
             reporter.end()
             shutil.rmtree(work_dir, ignore_errors=True)

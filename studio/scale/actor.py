@@ -107,6 +107,7 @@ class DeviceActor:
         )
         prepare_data_dir(self.settings)
         self.outbox = Outbox(seat.lease_s)
+        self.open_depot: Callable[[str], Depot] = Depot
         self._task: Task | None = None
         self._preset: str | None = None
         self._over = False
@@ -169,7 +170,7 @@ class DeviceActor:
             follow(where.address, where.rank, where.world, self._worker.models)
 
     def _run(self, task: Task) -> None:
-        depot = Depot(task.depot_url)
+        depot = self.open_depot(task.depot_url)
         roots = _fresh_roots(self.settings, task.job.id)
         try:
             shelf = Shelf(depot, task.job.id, task.fence, roots[WORK], roots[CLIPS])

@@ -49,6 +49,7 @@ class Cluster:
         self.settings = settings
         self.namespace = namespace
         self._ray: Any = None
+        self._joined = False
 
     def connect(self) -> None:
         """Join the cluster at `settings.ray_address`; again after it was lost.
@@ -57,8 +58,11 @@ class Cluster:
             BackendError: if Ray is not installed or the cluster does not answer.
         """
         ray = _import_ray()
-        if self._ray is not None and ray.is_initialized():
+        if ray.is_initialized():
+            # One process is in one cluster at most; whoever joined it leaves it.
+            self._ray = ray
             return
+        self._joined = True
         try:
             ray.init(
                 address=self.settings.ray_address,
@@ -77,9 +81,9 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster; its actors stay."""
-        if self._ray is not None and self._ray.is_initialized():
+        if self._joined and self._ray is not None and self._ray.is_initialized():
             self._ray.shutdown()
-        self._ray = None
+        self._ray, self._joined = None, False
 
     def places(self) -> list[Place]:
         """The devices of the nodes that are alive: every GPU, or the processor of a node without.

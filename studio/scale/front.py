@@ -30,6 +30,7 @@ log = logging.getLogger("studio.front")
 FAR = "ray-"
 LEASE_S = 60.0
 BEAT_S = 5.0
+"""All leases are prolonged this often, in one transaction."""
 NODES_S = 2.0
 RETRY_S = 10.0
 SILENCE_S = 20.0
@@ -52,7 +53,6 @@ class Post:
     """Whether it was heard to have begun our job."""
     begun_at: float = 0.0
     silent_since: float | None = None
-    beat_at: float = 0.0
     ask: Future[None] | None = None
     asked_at: float = 0.0
     running: list[Any] = field(default_factory=list)
@@ -91,6 +91,8 @@ class Front(Supervisor):
         if self._ready and self._join():
             if self._is_due("nodes", NODES_S):
                 self._look_at_nodes()
+            if self._is_due("beat", BEAT_S):
+                self._beat()
             for post in list(self.posts.values()):
                 self._attend(post)
             self._adopt()
@@ -190,12 +192,8 @@ class Front(Supervisor):
         """Write down what the actor said, and prolong the lease."""
         try:
             mail.apply(answer.letters)
-            if not mail.ended and time.monotonic() - post.beat_at >= BEAT_S:
-                self.store.heartbeat(mail.job_id, mail.worker_id, LEASE_S)
-                post.beat_at = time.monotonic()
         except LeaseLost:
-            post.handle.drop.remote(mail.worker_id)
-            self._leave(post)
+            self._give_up(post, mail)
             return
         except StorageError as error:
             log.error("%s", error)
@@ -207,6 +205,22 @@ class Front(Supervisor):
             self._leave(post)
             if restart:
                 self.cluster.replace(post.handle)
+
+    def _beat(self) -> None:
+        """Prolong the leases of all actors that answer, in one transaction."""
+        posts = list(self.posts.values())
+        mine = [(p, p.mail) for p in posts if p.mail is not None and p.silent_since is None]
+        if mine:
+            lost = self.store.heartbeats([(m.job_id, m.worker_id) for _, m in mine], LEASE_S)
+            for post, mail in mine:
+                # A job that ended a moment ago has no lease either; only its actor knows that.
+                if mail.worker_id in lost and not mail.ended and post.mail is mail:
+                    self._give_up(post, mail)
+
+    def _give_up(self, post: Post, mail: Mail) -> None:
+        """The job is somebody else's, or nobody's, by now."""
+        post.handle.drop.remote(mail.worker_id)
+        self._leave(post)
 
     def _leave(self, post: Post) -> None:
         """The actor has no job of ours any more, nor have those that helped it."""
@@ -298,7 +312,7 @@ class Front(Supervisor):
             return
         (self.settings.work_dir / job.id).mkdir(parents=True, exist_ok=True)
         post.mail = Mail(self.store, self.settings, self.depot, job.id, worker_id)
-        post.beat_at = post.begun_at = time.monotonic()
+        post.begun_at = time.monotonic()
         post.seen = False
         post.running.append(post.handle.run.remote(task))
         post.answer = None

@@ -27,6 +27,7 @@ from studio.sampling.guidance import cfg
 from studio.sampling.loop import Denoise
 from studio.sampling.stepper import Step
 from studio.scale.shares import Share, View, share_out
+from studio.scale.views import can_split, opened
 
 JOIN_S = 120.0
 """All of a group come within this time, and wait for one another no longer."""
@@ -146,7 +147,8 @@ class SharedDenoise:
             if share.rank:
                 made[k] = self._received(parts[share.window][0], k, share)
         for sent in waiting:
-            sent.wait()
+            if sent is not None:
+                sent.wait()
         return [self._joined(w, shares, made) for w in range(len(parts))]
 
     def _received(self, x: Tensor, tag: int, share: Share) -> Tensor:
@@ -237,48 +239,6 @@ def _answer(batch: Batch, rank: int, views: Mapping[View, Denoise]) -> None:
     for k, share in mine:
         made = views[share.view](received[k], batch.step, list(batch.frames[share.window]))
         dist.send(made.float().cpu().contiguous(), 0, tag=k)
-
-
-@contextmanager
-def opened(
-    family: Family, models: ModelManager, conditions: Conditions, by: str, world: int
-) -> Iterator[dict[View, Denoise]]:
-    """The denoiser as a whole and by its branches, the transformer in memory."""
-    from studio.models.parallel import open_shared
-
-    # Of two branches each is the guided denoiser without guidance, under one of the prompts.
-    plain = replace(conditions.plan, guidance_scale=1.0)
-    branches: dict[View, Conditions] = {
-        "positive": replace(conditions, plan=plain, prompts=conditions.prompts),
-        "negative": replace(
-            conditions, plan=plain, prompts=lambda f: _negative(conditions.prompts(f))
-        ),
-    }
-    with ExitStack() as held:
-        if by in ("ulysses", "ring"):
-            kind: Any = by
-            shared = open_shared(family, models, kind, world)
-            # A transformer that shares tokens is of no use to anybody alone.
-            held.callback(models.free, shared)
-        views: dict[View, Denoise] = {
-            "guided": held.enter_context(family.open_denoiser(models, conditions))
-        }
-        if by == "windows" and can_split(family, conditions.plan):
-            for view, changed in branches.items():
-                views[view] = held.enter_context(family.open_denoiser(models, changed))
-        yield views
-
-
-def can_split(family: Family, plan: Plan) -> bool:
-    """Whether guidance is the plain sum of two branches, so that they may be computed apart."""
-    preset = family.preset
-    one_scale = preset.defaults.guidance_scale_2 is None
-    return preset.family == "wan" and one_scale and plan.branches == 2
-
-
-def _negative(embeds: PromptEmbeds) -> PromptEmbeds:
-    assert embeds.negative is not None
-    return PromptEmbeds(embeds.negative, None, embeds.extras)
 
 
 @contextmanager
