@@ -224,8 +224,9 @@ def _load_prior(folder: Path, device: torch.device) -> TokenPrior:
 
     prior = TokenPrior.load(folder)
     # Copies: see _align.
-    parts = (prior.mean.clone(), prior.rotation.clone(), prior.variances.clone())
-    return TokenPrior(*parts).to(device)
+    prior.mean, prior.rotation = prior.mean.clone(), prior.rotation.clone()
+    prior.variances = prior.variances.clone()
+    return prior.to(device)
 
 
 def _load_tokenizer(folder: Path) -> Any:
