@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import typer
 
-from studio.commands import bench, cluster, doctor, look, make, queue, weights
+from studio.commands import bench, cluster, doctor, look, make, queue, upscale, weights
 from studio.commands.common import explain_crash
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command()(look.presets)
 app.command()(look.inspect)
 app.command()(look.quality)
 app.command()(look.rewrite)
+app.command()(upscale.upscale)
 app.command()(doctor.doctor)
 app.command()(cluster.worker)
 app.add_typer(queue.app, name="jobs")

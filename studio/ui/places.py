@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from studio.core.errors import RequestError, StudioError
 from studio.ui import fill
+from studio.ui.editing import (
+    Editor,
+    build_editor,
+    choices,
+    make_edit,
+    shown_fields,
+    told,
+    warned,
+)
 from studio.ui.engine import Engine
 from studio.ui.form import Form
 from studio.ui.markup import esc
 from studio.ui.models_view import models_panel
 from studio.ui.settings_view import settings_panel
 from studio.ui.texts import ASSETS, Texts
-from studio.ui.wire import QUIET, RAW, Panels, Updates, said_by
+from studio.ui.wire import QUIET, RAW, Panels, Updates, paint, said_by
 
 CLICKS = (ASSETS / "clicks.js").read_text(encoding="utf-8")
 FETCHING_S, STILL_S = 2.0, 3600.0
@@ -35,6 +44,8 @@ class Places:
     settings: gr.HTML
     clock: gr.Timer
     """Runs fast while weights are being fetched."""
+    editor: Editor
+    gallery_tab: gr.Tab
     models_tab: gr.Tab
     settings_tab: gr.Tab
 
@@ -47,8 +58,9 @@ def panel(value: str, name: str) -> gr.HTML:
 def build_places(engine: Engine) -> Places:
     """The tabs; call it inside the `gr.Tabs` of the page."""
     t = engine.t
-    with gr.Tab(t("gallery"), id="gallery", elem_id="place-gallery"):
+    with gr.Tab(t("gallery"), id="gallery", elem_id="place-gallery") as gallery_tab:
         query, starred, read = _gallery_tools(t)
+        editor = build_editor(engine)
         gallery = panel("", "gallery")
     with gr.Tab(t("queue"), id="queue", elem_id="place-queue"):
         gr.HTML(f'<h2 class="vs-title">{esc(t("queue"))}</h2>', apply_default_css=False)
@@ -70,6 +82,8 @@ def build_places(engine: Engine) -> Places:
         models=models,
         settings=settings,
         clock=gr.Timer(STILL_S),
+        editor=editor,
+        gallery_tab=gallery_tab,
         models_tab=models_tab,
         settings_tab=settings_tab,
     )
@@ -115,6 +129,8 @@ def wire_places(
         **RAW,
     )
 
+    wire_editor(engine, panels, places)
+
     def models() -> Updates:
         pace = FETCHING_S if engine.downloads.busy else STILL_S
         return {places.models: models_panel(engine), places.clock: gr.Timer(value=pace)}
@@ -138,6 +154,57 @@ def wire_places(
     )
     for html in (places.models, places.settings):
         html.fetch(fetch, None, [*seen, places.settings], **QUIET)
+
+
+def wire_editor(engine: Engine, panels: Panels, places: Places) -> None:
+    """The editor's events; a new clip comes onto the stage."""
+    editor = places.editor
+
+    def listed(owner: object) -> Any:
+        return gr.update(choices=choices(engine, engine.owner(owner)))
+
+    def begin(owner: object, event: gr.EventData) -> Updates:
+        found = choices(engine, engine.owner(owner))
+        chosen = said_by(event)["id"]
+        known = chosen if chosen in [value for _, value in found] else None
+        return {
+            editor.room: gr.Accordion(open=True),
+            editor.clip: gr.update(choices=found, value=known),
+            editor.fields["others"]: gr.update(choices=found),
+            editor.said: "",
+        }
+
+    def make(data: dict[Any, Any]) -> Updates:
+        owner, page = engine.owner(data[panels.owner]), data[panels.page]
+        try:
+            clip_id, file = make_edit(engine, editor, owner, data)
+        except StudioError as error:
+            return {editor.said: warned(engine.t, error)}
+        updates: Updates = {
+            editor.said: told(engine.t, clip_id),
+            editor.file: gr.update(value=str(file) if file else None, visible=file is not None),
+        }
+        if clip_id:
+            found = choices(engine, owner)
+            updates[editor.clip] = gr.update(choices=found, value=clip_id)
+            updates[editor.fields["others"]] = gr.update(choices=found)
+            page = replace(page, focus=f"clip:{clip_id}", stamp=())
+        return {**updates, **paint(engine, panels, owner, page)}
+
+    both = [editor.clip, editor.fields["others"]]
+    places.gallery_tab.select(lambda owner: [listed(owner)] * 2, panels.owner, both, **QUIET)
+    editor.kind.change(
+        lambda kind: shown_fields(editor, kind), editor.kind, list(editor.fields.values()), **QUIET
+    )
+    opened = [editor.room, *both, editor.said]
+    for html in (panels.stage, panels.gallery):
+        html.edit(begin, panels.owner, opened, **QUIET)
+    editor.go.click(
+        make,
+        {*editor.inputs, panels.owner, panels.page},
+        [editor.said, editor.file, *both, *panels.live],
+        **{**RAW, "queue": True, "concurrency_limit": 2, "trigger_mode": "once"},
+    )
 
 
 def fetch_or_stop(engine: Engine, do: str, preset_id: str) -> None:

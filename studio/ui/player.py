@@ -215,6 +215,7 @@ def clip_buttons(t: Texts, links: Links, clip: Clip, *, look: str) -> str:
     return (
         button("reuse", "reuse", clip.id, t("do.reuse"), look=look, mark="reuse")
         + button("reuse", "continue", clip.id, t("do.continue"), look=look, mark="continue")
+        + button("edit", "edit", clip.id, t("do.edit"), look=look, mark="edit")
         + button("frame", "first", clip.id, t("do.first"), look=look, mark="first")
         + button("frame", "last", clip.id, t("do.last"), look=look, mark="last")
         + button("act", star, clip.id, t(f"do.{star}"), look=f"{look} vs-{star}", mark="star")

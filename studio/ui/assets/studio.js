@@ -104,6 +104,10 @@
     if ('help' in says) document.getElementById('vs-help').showModal();
     if ('both' in says) playBoth();
     if (says.event && TO_STAGE.includes(says.do)) go('create');
+    if (says.event === 'edit') {
+      go('gallery');
+      setTimeout(() => document.getElementById('edit').scrollIntoView({ block: 'nearest' }), 300);
+    }
     if (click.target.closest('button[id$="-generate"]')) followStage();
   });
 
