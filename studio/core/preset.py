@@ -42,6 +42,10 @@ class Limits(Frozen):
     size_multiple: int = Field(default=16, ge=1)
     any_size: bool = False
     max_prompt_tokens: int = Field(default=512, ge=1)
+    fps: tuple[float, ...] = ()
+    """The frame rates that the model knows; empty: any."""
+    max_speakers: int = Field(default=4, ge=1)
+    """Sounds of a talking portrait."""
 
 
 class Defaults(Frozen):

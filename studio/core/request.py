@@ -195,6 +195,15 @@ class AudioAvatar(BaseRequest):
     faces: tuple[FaceBox, ...] = ()
     audio_guidance_scale: float | None = Field(default=None, ge=0, le=30)
 
+    @model_validator(mode="after")
+    def _speakers(self) -> AudioAvatar:
+        if self.faces and len(self.faces) != len(self.audio):
+            raise ValueError(
+                f"each sound needs the face that speaks it (got {len(self.audio)} sounds and "
+                f"{len(self.faces)} faces); give one face for each sound, or none"
+            )
+        return self
+
 
 Request = TextToVideo | ImageToVideo | FirstLastFrame | AudioAvatar
 _KINDS: tuple[type[BaseRequest], ...] = (TextToVideo, ImageToVideo, FirstLastFrame, AudioAvatar)

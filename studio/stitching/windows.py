@@ -60,6 +60,7 @@ def make_plan(request: Request, preset: Preset, *, audio_seconds: float | None =
             "choose another preset"
         )
     width, height = _size(request, preset)
+    _check_sound(request, preset)
     steps = request.num_inference_steps or preset.defaults.num_inference_steps
     if steps > preset.limits.max_steps:
         raise RequestError(
@@ -98,6 +99,20 @@ def make_plan(request: Request, preset: Preset, *, audio_seconds: float | None =
         given_frames=timeline.stretches[0].given,
     )
     return _with_windows(plan, preset, timeline, request.seed)
+
+
+def _check_sound(request: Request, preset: Preset) -> None:
+    """Raises RequestError for a frame rate or a number of speakers that the model does not know."""
+    rates, fps = preset.limits.fps, decide_fps(request, preset)
+    if rates and fps not in rates:
+        known = " or ".join(f"{rate:g}" for rate in rates)
+        raise RequestError(f"{preset.id} makes {known} fps (got {fps:g}); choose one of them")
+    speakers = len(getattr(request, "audio", ()))
+    if speakers > preset.limits.max_speakers:
+        raise RequestError(
+            f"{preset.id} knows at most {preset.limits.max_speakers} speaker(s) with a sound each "
+            f"(got {speakers} sounds); drop some, or mix them into one file"
+        )
 
 
 def _size(request: Request, preset: Preset) -> tuple[int, int]:
