@@ -1,5 +1,6 @@
-# The studio in a container: CPU by default; --build-arg TORCH_INDEX=<index url> picks another torch build.
-FROM python:3.11-slim
+# The studio in a container. CPU by default; for a GPU: --build-arg TORCH=cu128 and `docker run --gpus all`.
+# tests/container/run_lines.py runs every RUN line below on a bare Debian root.
+FROM python:3.11-slim-bookworm
 
 RUN apt-get update \
  && apt-get install -y --no-install-recommends tini libgl1 libglib2.0-0 curl \
@@ -16,9 +17,13 @@ ENV HOME=/home/user \
     PYTHONUNBUFFERED=1
 WORKDIR /home/user/app
 
-ARG TORCH_INDEX=""
+# Which build of torch: "cpu", or a CUDA version as pytorch.org names it, such as "cu128".
+ARG TORCH=cpu
 COPY --chown=user requirements.txt ./
-RUN pip install --user --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r requirements.txt
+RUN pip install --user --no-cache-dir --extra-index-url "https://download.pytorch.org/whl/$TORCH" \
+    "$(grep '^torch==' requirements.txt)+$TORCH" \
+ || pip install --user --no-cache-dir "$(grep '^torch==' requirements.txt)"
+RUN pip install --user --no-cache-dir -r requirements.txt
 
 COPY --chown=user . ./
 RUN mkdir -p /home/user/data /home/user/.cache/huggingface

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from studio.core.errors import RequestError
+from studio.core.errors import JobError, RequestError
 from studio.jobs.assemble import assemble
+from studio.jobs.reproduce import reproduce_key, request_again
+from studio.jobs.store import MAX_QUEUED
 from studio.ui.engine import Engine
 from studio.ui.live import CARDS, Page
+
+HURRY = 10
+"""The priority of what should be made before everything else."""
 
 
 def act(engine: Engine, owner: str, page: Page, do: str, target: str) -> Page:
@@ -31,6 +36,57 @@ def act(engine: Engine, owner: str, page: Page, do: str, target: str) -> Page:
 def _assemble(engine: Engine, owner: str, page: Page, target: str) -> Page:
     job = engine.job(target, owner)
     return replace(page, focus=f"clip:{assemble(job, engine.settings.outputs_dir)}", stamp=())
+
+
+def _again(engine: Engine, owner: str, page: Page, target: str) -> Page:
+    clip = engine.clip(target, owner)
+    job_id = engine.submit(request_again(clip), owner, reproduce_key(clip.id))
+    return replace(page, focus=f"job:{job_id}")
+
+
+def _duplicate(engine: Engine, owner: str, page: Page, target: str) -> Page:
+    engine.job(target, owner)
+    job_id = engine.store.duplicate(target, owner)
+    engine.wake()
+    return replace(page, focus=f"job:{job_id}")
+
+
+def _up(engine: Engine, owner: str, page: Page, target: str) -> Page:
+    line, at = _line(engine, owner, target)
+    if at:
+        engine.store.move(target, before=line[at - 1])
+    return page
+
+
+def _down(engine: Engine, owner: str, page: Page, target: str) -> Page:
+    line, at = _line(engine, owner, target)
+    if at + 1 < len(line):
+        engine.store.move(line[at + 1], before=target)
+    return page
+
+
+def _line(engine: Engine, owner: str, target: str) -> tuple[list[str], int]:
+    """The owner's waiting jobs of the same priority in their order, and where `target` is."""
+    mine = engine.job(target, owner)
+    jobs = engine.store.list(owner=owner, states=["queued"], limit=MAX_QUEUED)
+    same = sorted((j for j in jobs if j.priority == mine.priority), key=lambda j: j.position)
+    line = [job.id for job in same]
+    if target not in line:
+        raise JobError(f"job {target} is {mine.state}; only queued jobs can be moved")
+    return line, line.index(target)
+
+
+def _hurry(engine: Engine, owner: str, page: Page, target: str) -> Page:
+    # Turns among strangers are fair: only whoever the machine belongs to may pass others.
+    if not engine.private:
+        raise RequestError(engine.t("models.owner"))
+    engine.store.prioritise(engine.job(target, owner).id, HURRY)
+    return page
+
+
+def _usual(engine: Engine, owner: str, page: Page, target: str) -> Page:
+    engine.store.prioritise(engine.job(target, owner).id, 0)
+    return page
 
 
 def _more(engine: Engine, owner: str, page: Page, target: str) -> Page:
@@ -68,13 +124,20 @@ def _restore(engine: Engine, owner: str, page: Page, target: str) -> Page:
 
 _JOBS: dict[str, Callable[[Engine, str], Any]] = {
     "cancel": lambda engine, job_id: engine.store.cancel(job_id),
+    "force": lambda engine, job_id: engine.store.cancel(job_id, force=True),
     "pause": lambda engine, job_id: engine.store.pause(job_id),
     "resume": lambda engine, job_id: engine.store.resume(job_id),
     "retry": lambda engine, job_id: engine.store.retry(job_id),
     "show": lambda engine, job_id: engine.store.get(job_id),
 }
 _PAGE: dict[str, Callable[[Engine, str, Page, str], Page]] = {
+    "again": _again,
     "assemble": _assemble,
+    "down": _down,
+    "duplicate": _duplicate,
+    "hurry": _hurry,
+    "up": _up,
+    "usual": _usual,
     "open": _open,
     "star": _star,
     "unstar": _unstar,

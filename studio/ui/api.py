@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from studio.core.errors import StudioError
+from studio.core.errors import RequestError, StudioError
 from studio.core.preset import Preset
 from studio.core.request import parse_request
+from studio.director.rewrite import rewrite as write
 from studio.ui.engine import Engine
 
 OWNER = "api"
@@ -63,11 +64,22 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
         """Say what a request would cost: windows, frames, forwards, notices. Nothing is loaded."""
         return _spoken(lambda: asdict(engine.plan(parse_request(request))))
 
+    def rewrite(idea: str, mode: str = "normal", preset: str = "pocket") -> dict[str, Any]:
+        """Turn an idea into a prompt (mode normal) or a shot list (mode director) for a model."""
+
+        def written() -> dict[str, Any]:
+            if mode not in ("normal", "director"):
+                raise RequestError(f"mode is normal or director (got {mode[:20]!r}); choose one")
+            found = write(idea, mode, engine.preset(preset))  # type: ignore[arg-type]
+            return found.model_dump(mode="json")
+
+        return _spoken(written)
+
     def presets() -> list[dict[str, Any]]:
         """List the models: id, title, modes, defaults, limits and licence."""
         return [_model(preset) for preset in engine.presets.values()]
 
-    return [generate, status, result, plan, presets]
+    return [generate, status, result, plan, rewrite, presets]
 
 
 def _model(preset: Preset) -> dict[str, Any]:

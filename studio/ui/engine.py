@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 import shutil
@@ -33,6 +34,7 @@ from studio.ui.links import Links
 from studio.ui.policy import LOOPBACK, on_space
 from studio.ui.texts import Texts, texts
 
+log = logging.getLogger("studio.web")
 OWNER = re.compile(r"[0-9a-f]{32}")
 PICTURES = ("image", "last_image")
 MAX_CLIPS = 100_000
@@ -61,6 +63,8 @@ class Engine:
     links: Links
     wake: Callable[[], None] = lambda: None
     """Called after something was queued."""
+    alive: Callable[[], bool] = lambda: True
+    """Whether somebody still looks after the queue."""
     drive: Callable[[str], Iterator[str]] | None = None
     """Where jobs run inside the visitor's event (ZeroGPU): makes one, and gives its states."""
     downloads: Downloads = field(default_factory=Downloads)
@@ -151,6 +155,7 @@ class Engine:
         if source:
             self.clip(source, owner)
         job_id = self.store.submit(request, owner, key)
+        log.info("job queued", extra={"job": job_id, "mode": request.kind})
         self.wake()
         return job_id
 

@@ -181,10 +181,10 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
     )
     quality = quality_choice(engine, kind)
     numbers, dice = _numbers(t, kind, preset)
-    with gr.Accordion(t("advanced"), open=False, elem_classes="vs-advanced"):
+    with gr.Accordion(t("advanced"), open=False, elem_classes="vs-advanced") as room:
         more = _advanced(t, preset)
         both = gr.Button(t("compare.go"), size="sm", elem_id=f"{kind}-compare")
-        recipes = build_recipes(engine, kind, quality)
+        recipes = build_recipes(engine, kind, quality, room)
     error = gr.HTML("", elem_classes="vs-error", elem_id=f"{kind}-error")
     with gr.Row(elem_classes="vs-go", equal_height=False):
         plan = gr.HTML("", elem_id=f"{kind}-plan", min_width=200, scale=3)

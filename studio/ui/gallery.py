@@ -24,6 +24,10 @@ class Shown:
     """How many clips there are, and what they take."""
     undo: str = ""
     """The clip that was deleted last."""
+    free: int = 0
+    """Bytes that are left on the disk."""
+    owner: str = ""
+    """Whose clips these are."""
 
 
 def gallery_panel(t: Texts, links: Links, shown: Shown) -> str:
@@ -41,10 +45,28 @@ def gallery_panel(t: Texts, links: Links, shown: Shown) -> str:
         cards = "".join(_card(t, links, clip) for clip in shown.clips)
         inside = f'<ul class="vs-cards">{cards}</ul>'
     older = button("act", "more", "", t("gallery.more")) if shown.more else ""
-    meter = t("gallery.meter", clips=shown.all, size=size(shown.bytes)) if shown.all else ""
     return (
         f'<section class="vs-gallery" aria-label="{esc(t("gallery"))}">{back}{inside}'
-        f'<p class="vs-more">{older}</p><p class="vs-muted vs-meter">{esc(meter)}</p></section>'
+        f'<p class="vs-more">{older}</p>{_storage(t, links, shown)}</section>'
+    )
+
+
+def _storage(t: Texts, links: Links, shown: Shown) -> str:
+    """How much the clips take of what there is, and a way to take them all along."""
+    if not shown.all:
+        return ""
+    said = t("gallery.meter", clips=shown.all, size=size(shown.bytes))
+    free = t("gallery.free", size=size(shown.free))
+    there = max(1, shown.bytes + shown.free)
+    url = esc(links.archive(shown.owner))
+    loads = "".join(
+        f'<a class="vs-button vs-small" href="{url}{query}" download>{esc(t(f"do.{word}"))}</a>'
+        for word, query in (("all", ""), ("all.plain", "?plain=1"))
+    )
+    return (
+        f'<div class="vs-meter vs-muted"><span>{esc(said)} · {esc(free)}</span> '
+        f'<meter min="0" max="{there}" value="{shown.bytes}" aria-label="{esc(said)}"></meter> '
+        f"{loads}</div>"
     )
 
 

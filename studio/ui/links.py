@@ -23,6 +23,10 @@ class Links:
         """Where the clip plays from."""
         return f"/studio/clips/{self.token('clips', clip_id)}/{clip_id}.mp4"
 
+    def archive(self, owner: str) -> str:
+        """Where all clips of one visitor are, in one file."""
+        return f"/studio/archives/{self.token('archives', owner)}/{owner}.zip"
+
     def poster(self, clip_id: str) -> str:
         """Where the clip's still picture is."""
         return f"/studio/posters/{self.token('posters', clip_id)}/{clip_id}.webp"

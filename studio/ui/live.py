@@ -15,6 +15,7 @@ from studio.ui.engine import Engine
 from studio.ui.gallery import Shown, gallery_panel
 from studio.ui.player import clip_stage, empty_stage, job_stage, spoken
 from studio.ui.queue import queue_panel
+from studio.ui.timeline_view import below_stage
 
 PARTS = ("stage", "queue", "gallery", "announce", "aside", "pace")
 BUSY_S, IDLE_S = 1.0, 5.0
@@ -66,9 +67,17 @@ def _parts(engine: Engine, owner: str, page: Page) -> dict[str, str]:
     ahead = {job.id: engine.store.ahead(job.id) for job in shown if job.state == "queued"}
     job, clip = _on_stage(engine, owner, page, jobs, clips)
     if clip is not None:
-        stage = clip_stage(t, engine.links, clip)
+        made_by = next((j for j in jobs if j.clip_id == clip.id), None)
+        stage = clip_stage(t, engine.links, clip, below=below_stage(engine, owner, made_by))
     elif job is not None:
-        stage = job_stage(t, engine.links, job, ahead=ahead.get(job.id, 0), held=held)
+        stage = job_stage(
+            t,
+            engine.links,
+            job,
+            ahead=ahead.get(job.id, 0),
+            held=held,
+            below=below_stage(engine, owner, job),
+        )
     else:
         stage = empty_stage(t)
     kind, _, target = page.focus.partition(":")
@@ -78,14 +87,14 @@ def _parts(engine: Engine, owner: str, page: Page) -> dict[str, str]:
     return {
         "stage": stage,
         "queue": queue_panel(t, shown, ahead, held if shown else ""),
-        "gallery": _gallery(engine, page, clips),
+        "gallery": _gallery(engine, owner, page, clips),
         "announce": spoken(t, job),
         "aside": aside_panel(t, engine.links, jobs, clips),
         "pace": str(BUSY_S if busy else IDLE_S),
     }
 
 
-def _gallery(engine: Engine, page: Page, clips: list[Clip]) -> str:
+def _gallery(engine: Engine, owner: str, page: Page, clips: list[Clip]) -> str:
     query = page.query.casefold().strip()
     found = [c for c in clips if query in c.prompt.casefold() and (c.starred or not page.starred)]
     shown = Shown(
@@ -94,8 +103,17 @@ def _gallery(engine: Engine, page: Page, clips: list[Clip]) -> str:
         all=len(clips),
         bytes=sum(c.size_bytes for c in clips),
         undo=page.undo,
+        free=engine.library.usage().free_bytes,
+        owner=owner,
     )
     return gallery_panel(engine.t, engine.links, shown)
+
+
+def _place(job: Job) -> tuple[float, ...]:
+    """Waiting jobs in the order of their turns, others by age: open ones first come first."""
+    if job.state == "queued":
+        return (-job.priority, job.position)
+    return (0, job.seq if not job.ended else -job.seq)
 
 
 def _queue_jobs(jobs: list[Job]) -> list[Job]:
@@ -107,7 +125,7 @@ def _queue_jobs(jobs: list[Job]) -> list[Job]:
         if not job.ended or (job.state != "done" and (job.finished or job.created) > since)
     ]
     order = {"running": 0, "queued": 1}
-    wanted.sort(key=lambda job: (order.get(job.state, 2), job.seq if not job.ended else -job.seq))
+    wanted.sort(key=lambda job: (order.get(job.state, 2), *_place(job)))
     return wanted[:QUEUE_LENGTH]
 
 

@@ -50,7 +50,9 @@ def _thumbnail(number: int) -> str:
     return f"data:image/webp;base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def job_stage(t: Texts, links: Links, job: Job, *, ahead: int = 0, held: str = "") -> str:
+def job_stage(
+    t: Texts, links: Links, job: Job, *, ahead: int = 0, held: str = "", below: str = ""
+) -> str:
     """The state of `job` as a picture, a sentence and what can be done about it."""
     if job.state == "running":
         inside = _running(t, links, job)
@@ -61,7 +63,7 @@ def job_stage(t: Texts, links: Links, job: Job, *, ahead: int = 0, held: str = "
     title, prompt = _title(t, job), esc(shorten(job.prompt, 400))
     return (
         f'<section class="vs-stage" data-state="{job.state}" data-job="{esc(job.id)}" '
-        f'data-title="{esc(title)}">{inside}<p class="vs-prompt">{prompt}</p></section>'
+        f'data-title="{esc(title)}">{inside}<p class="vs-prompt">{prompt}</p>{below}</section>'
     )
 
 
@@ -143,7 +145,7 @@ def job_buttons(t: Texts, job: Job, *, look: str) -> str:
     """What can be done to a job in its state."""
     offers: tuple[str, ...] = {
         "queued": ("cancel",),
-        "running": () if job.stop else ("pause", "cancel"),
+        "running": ("force",) if job.stop else ("pause", "cancel"),
         "paused": ("resume", "cancel"),
         "interrupted": ("resume", "cancel"),
         "failed": ("retry",),
@@ -155,7 +157,7 @@ def job_buttons(t: Texts, job: Job, *, look: str) -> str:
     return "".join(button("act", do, job.id, t(f"do.{do}"), look=look) for do in offers)
 
 
-def clip_stage(t: Texts, links: Links, clip: Clip) -> str:
+def clip_stage(t: Texts, links: Links, clip: Clip, *, below: str = "") -> str:
     """A finished clip: it plays, with its prompt, its seed and what can be done with it."""
     facts = clip_facts(t, clip)
     url, poster = esc(links.clip(clip.id)), esc(links.poster(clip.id))
@@ -168,7 +170,17 @@ def clip_stage(t: Texts, links: Links, clip: Clip) -> str:
         f'controls autoplay loop {quiet} playsinline preload="auto"></video></div>'
         f'<p class="vs-prompt">{esc(shorten(clip.prompt, 600))}</p>'
         f'<div class="vs-facts">{facts}</div>'
-        f'<div class="vs-actions">{clip_buttons(t, links, clip, look="")}</div></section>'
+        f'<div class="vs-actions">{clip_buttons(t, links, clip, look="")}'
+        f"{_plain_link(t, links, clip)}{button('act', 'again', clip.id, t('do.again'))}</div>"
+        f"{below}</section>"
+    )
+
+
+def _plain_link(t: Texts, links: Links, clip: Clip) -> str:
+    said = esc(t("do.plain"))
+    return (
+        f'<a class="vs-button" href="{esc(links.clip(clip.id))}?download=1&amp;plain=1" download '
+        f'title="{esc(t("do.plain.hint"))}" aria-label="{said}">{said}</a>'
     )
 
 

@@ -34,5 +34,14 @@ def _row(t: Texts, job: Job, ahead: int) -> str:
         f'<li data-job="{esc(job.id)}" data-state="{job.state}">'
         f'<span class="vs-badge {look}">{esc(where)}</span>'
         f"{button('act', 'show', job.id, name, look='vs-link')}"
-        f'<span class="vs-actions">{job_buttons(t, job, look="vs-small")}</span></li>'
+        f'<span class="vs-actions">{_order_buttons(t, job)}'
+        f"{job_buttons(t, job, look='vs-small')}</span></li>"
     )
+
+
+def _order_buttons(t: Texts, job: Job) -> str:
+    """What changes when a waiting job has its turn, and one more of any job."""
+    offers = ("duplicate",)
+    if job.state == "queued":
+        offers = ("up", "down", "usual" if job.priority else "hurry", *offers)
+    return "".join(button("act", do, job.id, t(f"do.{do}"), look="vs-small") for do in offers)

@@ -34,6 +34,8 @@ class Recipes:
     save: gr.Button
     drop: gr.Button
     kept: gr.BrowserState
+    room: gr.Accordion
+    """What they are folded into."""
 
 
 def quality_choice(engine: Engine, kind: str) -> gr.Radio:
@@ -55,7 +57,7 @@ def quality_values(preset: Preset, quality: object) -> tuple[int, str]:
     return max(1, min(preset.limits.max_steps, steps)), CACHE[str(name)]
 
 
-def build_recipes(engine: Engine, kind: str, quality: gr.Radio) -> Recipes:
+def build_recipes(engine: Engine, kind: str, quality: gr.Radio, room: gr.Accordion) -> Recipes:
     """Name, save, choose and forget; built inside the advanced settings."""
     t = engine.t
     with gr.Row(equal_height=False, elem_classes="vs-recipes"):
@@ -69,7 +71,7 @@ def build_recipes(engine: Engine, kind: str, quality: gr.Radio) -> Recipes:
         save = gr.Button(t("recipes.save"), size="sm", elem_id=f"{kind}-recipe-save")
         drop = gr.Button(t("recipes.drop"), size="sm", elem_id=f"{kind}-recipe-drop")
     kept = gr.BrowserState({}, storage_key=f"studio-recipes-{kind}", secret=SECRET)
-    return Recipes(quality, chosen, name, save, drop, kept)
+    return Recipes(quality, chosen, name, save, drop, kept, room)
 
 
 def wire_recipes(demo: gr.Blocks, engine: Engine, form: Form, recipes: Recipes) -> None:
@@ -101,7 +103,9 @@ def wire_recipes(demo: gr.Blocks, engine: Engine, form: Form, recipes: Recipes) 
         [*parts.values(), form.error],
         **RAW,
     )
-    demo.load(
+    # What is folded away is not there yet when the page loads.
+    gr.on(
+        [demo.load, recipes.room.expand],
         lambda kept: gr.update(choices=sorted(_read(kept)), value=None),
         recipes.kept,
         recipes.chosen,

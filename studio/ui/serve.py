@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,9 @@ from studio.ui.policy import LOOPBACK, on_space
 
 if TYPE_CHECKING:
     import gradio as gr
+
+
+log = logging.getLogger("studio.web")
 
 
 def prepare_environment(settings: Settings) -> None:
@@ -83,21 +87,26 @@ def serve(settings: Settings) -> None:
     prepare_environment(settings)
     from studio.jobs.backup import open_store
     from studio.jobs.executors import make_executor
+    from studio.jobs.log import log_to_file
     from studio.library.library import Library
     from studio.ui.shell import arguments_for, build_page, make_engine
 
+    log_to_file(settings.data_dir / "logs" / "web.log")
     presets = load_presets([settings.presets_dir, settings.user_presets_dir])
     store = open_store(settings.jobs_db)
     executor = make_executor(store, settings)
     library = Library(settings.outputs_dir)
     engine = make_engine(settings, store, library, presets)
-    engine = replace(engine, drive=getattr(executor, "drive", None))
+    supervisor = getattr(executor, "supervisor", None)
+    alive = (lambda: True) if supervisor is None else supervisor.is_alive
+    engine = replace(engine, drive=getattr(executor, "drive", None), alive=alive)
     page = build_page(engine)
     signal.signal(signal.SIGTERM, _end)
     try:
         executor.start()
         _, local, shared = _launch(page, arguments_for(engine))
         sys.stderr.write(f"{engine.t('app')}: {shared or local}\n")
+        log.info("studio starts", extra={"address": local, "pid": os.getpid()})
         threading.Event().wait()
     except KeyboardInterrupt:
         sys.stderr.write("ending\n")
@@ -106,6 +115,7 @@ def serve(settings: Settings) -> None:
         executor.close()
         page.close(verbose=False)
         store.close()
+        log.info("studio ends")
 
 
 def _launch(page: gr.Blocks, arguments: dict[str, Any]) -> tuple[object, str, str | None]:
