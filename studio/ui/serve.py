@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import threading
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -68,6 +70,22 @@ def with_data_dir(settings: Settings) -> Settings:
     return settings
 
 
+def check_mcp(settings: Settings) -> None:
+    """Refuse to start without the tools that were asked for; Gradio would go on without a word.
+
+    Raises:
+        RequestError: if mcp is not installed, or in a version that Gradio cannot use.
+    """
+    if not settings.mcp:
+        return
+    remedy = "pip install -r requirements-extras.txt, or unset STUDIO_MCP"
+    if importlib.util.find_spec("mcp") is None:
+        raise RequestError(f"STUDIO_MCP needs the module mcp; {remedy}")
+    found = version("mcp")
+    if int(found.split(".")[0]) >= 2:
+        raise RequestError(f"STUDIO_MCP needs mcp 1.x (got {found}); {remedy}")
+
+
 def for_space(settings: Settings) -> Settings:
     """On ZeroGPU jobs run inside the visitors' events, unless the settings say otherwise."""
     lent = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
@@ -83,6 +101,7 @@ def serve(settings: Settings) -> None:
         StudioError: if it cannot start; the message is for the person who started it.
     """
     check_open(settings)
+    check_mcp(settings)
     settings = with_data_dir(for_space(settings))
     prepare_environment(settings)
     from studio.jobs.backup import open_store
