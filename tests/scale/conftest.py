@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,12 +16,19 @@ import pytest
 from studio.core.request import TextToVideo
 from studio.core.settings import ROOT, Settings, prepare_data_dir
 from studio.jobs.backup import open_store
+from studio.jobs.context import DEFAULT_RUNNER
 from studio.jobs.supervisor import Policy
 from studio.scale.cluster import Cluster
 from studio.scale.front import Front, Post
-from tests.faults.conftest import wait_for
+from tests.faults.conftest import wait_for as wait_for_while
 
 TOY = "tests.faults.toy:run"
+PATIENCE_S = 300.0
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    """Wait until `what` is true; a cluster's processes start slowly on a busy machine."""
+    wait_for_while(what, PATIENCE_S)
 
 
 class Nodes:
@@ -32,7 +40,7 @@ class Nodes:
         self.raylets: dict[str, psutil.Process] = {}
         self.before = {p.pid for p in psutil.process_iter()}
 
-    def start(self, name: str, cpus: int = 1) -> None:
+    def start(self, name: str, cpus: int = 2) -> None:
         """Start the head, or another node of its cluster."""
         seen = {p.pid for p in psutil.process_iter()}
         if not self.port:
@@ -60,10 +68,13 @@ class Nodes:
         """A power cut: the node's daemon and all that it started, at once."""
         raylet = self.raylets.pop(name)
         for process in [raylet, *raylet.children(recursive=True)]:
-            process.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
 
     def stop(self) -> None:
         """End everything that was started here."""
+        for name in list(self.raylets):
+            self.kill(name)
         for process in psutil.process_iter():
             if process.pid in self.before:
                 continue
@@ -93,7 +104,9 @@ class Studio:
         self.front: Front | None = None
 
     def open(self) -> Front:
-        """Start the front end."""
+        """Start the front end, if it does not run."""
+        if self.front is not None:
+            return self.front
         self.front = Front(self.store, self.settings, self.policy, self.cluster)
         self.front.start()
         return self.front
@@ -115,9 +128,11 @@ class Studio:
         """Queue a job."""
         return self.store.submit(TextToVideo(prompt=prompt, seconds=seconds, seed=seed), "anna")
 
-    def all_are(self, *states: str) -> bool:
-        """Whether every job is in one of `states`."""
-        return all(job.state in states for job in self.store.list())
+    def are(self, jobs: list[str], *states: str) -> bool:
+        """Whether each of the jobs is in one of `states`; none may fail meanwhile."""
+        found = [self.store.get(job) for job in jobs]
+        assert "failed" not in {job.state for job in found}, [job.message for job in found]
+        return all(job.state in states for job in found)
 
     def post_of(self, job_id: str) -> Post:
         """The actor that has the job."""
@@ -148,10 +163,23 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
             made.stop()
 
 
-@pytest.fixture
-def studio(tmp_path: Path, nodes: Nodes) -> Iterator[Studio]:
-    made = Studio(tmp_path, nodes)
+def end(studio: Studio) -> None:
+    """Close a front end and end its actors."""
+    studio.close()
+    studio.clear()
+    studio.store.close()
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, nodes: Nodes) -> Iterator[Studio]:
+    made = Studio(tmp_path_factory.mktemp("toys"), nodes)
     yield made
-    made.close()
-    made.clear()
-    made.store.close()
+    end(made)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, nodes: Nodes) -> Iterator[Studio]:
+    """A front end whose actors run the pocket model."""
+    made = Studio(tmp_path_factory.mktemp("real"), nodes, DEFAULT_RUNNER)
+    yield made
+    end(made)
