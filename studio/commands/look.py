@@ -9,7 +9,7 @@ import typer
 
 from studio.commands.common import AsJson, DataDir, guarded, open_settings, say, show
 from studio.core.errors import MediaError, PresetError
-from studio.core.preset import find_preset
+from studio.core.preset import Preset, find_preset
 from studio.core.request import dump_request
 from studio.jobs.context import all_presets
 
@@ -24,7 +24,21 @@ def presets(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """The models that can be asked for."""
     found = all_presets(open_settings(data_dir))
     text = "\n".join(f"{p.id:<24} {', '.join(p.modes):<24} {p.title}" for p in found.values())
-    show([p.model_dump(mode="json") for p in found.values()], text, as_json=as_json)
+    show([described(p) for p in found.values()], text, as_json=as_json)
+
+
+def described(preset: Preset) -> dict[str, Any]:
+    """A preset as JSON, with its licence and the memory it needs where they are easily found."""
+    memory = preset.memory
+    parts = (memory.transformer_bytes, memory.text_encoder_bytes, memory.vae_bytes)
+    return {
+        **preset.model_dump(mode="json"),
+        "licence": preset.weights.licence,
+        "needed_bytes": {
+            "everything": memory.weights_bytes + memory.activation_bytes,
+            "one_part_at_a_time": max(*parts, memory.other_bytes) + memory.activation_bytes,
+        },
+    }
 
 
 @guarded

@@ -35,6 +35,7 @@ KINDS = {
     "latte-1": "latte",
     "ltx-video-0.9": "ltx",
     "ltx-video-0.9.5": "ltx",
+    "ltx-2": "ltx2",
     "mochi-1-preview": "mochi",
     "skyreels-v2-df-1.3b-540p": "skyreels-df",
     "skyreels-v2-df-14b-720p": "skyreels-df",
@@ -56,6 +57,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mochi": {"max_sequence_length": 16},
     "allegro": {"max_sequence_length": 16},
     "ltx": {"max_sequence_length": 16},
+    "ltx2": {"max_sequence_length": 16, "spatio_temporal_guidance_blocks": [1]},
     "helios": {
         "max_sequence_length": 16,
         "num_latent_frames_per_chunk": 3,

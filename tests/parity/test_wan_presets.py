@@ -37,6 +37,7 @@ CASES = [
     for mode in preset.modes
     for method in preset.long.methods or ("auto",)
 ]
+COVERED = {(name, mode) for name, mode, _method in CASES}
 
 
 @pytest.fixture(scope="module")

@@ -255,9 +255,132 @@ def hunyuan15(kind: str) -> Any:
     return diffusers.HunyuanVideo15Pipeline(**parts)
 
 
+def gemma() -> Any:
+    """A Gemma 3 of width 32 for the Llama tokenizer."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    torch.manual_seed(1)
+    text = {
+        "vocab_size": len(llama_tokenizer()) + 8,
+        "hidden_size": 32,
+        "intermediate_size": 37,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+    }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    return Gemma3ForConditionalGeneration(config).eval()
+
+
+def _ltx2_sound() -> dict[str, Any]:
+    from diffusers import AutoencoderKLLTX2Audio
+    from diffusers.pipelines.ltx2 import LTX2TextConnectors
+    from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
+
+    torch.manual_seed(2)
+    sides = {
+        f"{side}_connector_{name}": value
+        for side in ("video", "audio")
+        for name, value in {
+            "num_attention_heads": 4,
+            "attention_head_dim": 8,
+            "num_layers": 1,
+            "num_learnable_registers": None,
+        }.items()
+    }
+    connectors = LTX2TextConnectors(
+        caption_channels=32,
+        text_proj_in_factor=3,
+        connector_rope_base_seq_len=32,
+        rope_double_precision=False,
+        rope_type="split",
+        **sides,
+    )
+    audio_vae = AutoencoderKLLTX2Audio(
+        base_channels=4,
+        ch_mult=(1,),
+        num_res_blocks=1,
+        resolution=32,
+        latent_channels=2,
+        mel_bins=8,
+    )
+    vocoder = LTX2Vocoder(
+        in_channels=16,
+        hidden_channels=32,
+        upsample_kernel_sizes=[4, 4],
+        upsample_factors=[2, 2],
+        resnet_kernel_sizes=[3],
+        resnet_dilations=[[1, 3, 5]],
+        output_sampling_rate=16000,
+    )
+    return {"connectors": connectors, "audio_vae": audio_vae.eval(), "vocoder": vocoder}
+
+
+def ltx2() -> Any:
+    """LTX-2."""
+    from diffusers import (
+        AutoencoderKLLTX2Video,
+        FlowMatchEulerDiscreteScheduler,
+        LTX2Pipeline,
+        LTX2VideoTransformer3DModel,
+    )
+
+    torch.manual_seed(0)
+    transformer = LTX2VideoTransformer3DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        cross_attention_dim=16,
+        audio_in_channels=4,
+        audio_out_channels=4,
+        audio_num_attention_heads=2,
+        audio_attention_head_dim=4,
+        audio_cross_attention_dim=8,
+        num_layers=2,
+        caption_channels=32,
+        rope_double_precision=False,
+        rope_type="split",
+    )
+    vae = AutoencoderKLLTX2Video(
+        latent_channels=4,
+        block_out_channels=(8, 8, 8),
+        down_block_types=("LTX2VideoDownBlock3D",) * 3,
+        decoder_block_out_channels=(8, 8, 8),
+        layers_per_block=(1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1),
+        spatio_temporal_scaling=(True, True, True),
+        decoder_spatio_temporal_scaling=(True, True, True),
+        downsample_type=("spatiotemporal",) * 3,
+        upsample_type=("spatiotemporal",) * 3,
+        upsample_residual=(False, False, False),
+        upsample_factor=(1, 1, 1),
+        patch_size=1,
+        decoder_causal=False,
+    )
+    return LTX2Pipeline(
+        transformer=transformer.eval(),
+        vae=vae.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        text_encoder=gemma(),
+        tokenizer=llama_tokenizer(),
+        **_ltx2_sound(),
+    )
+
+
 MAKERS: dict[str, Callable[[], Any]] = {
     "framepack": framepack,
     "helios": helios,
+    "ltx2": ltx2,
     "hunyuan15-t2v": lambda: hunyuan15("t2v"),
     "hunyuan15-i2v": lambda: hunyuan15("i2v"),
 }

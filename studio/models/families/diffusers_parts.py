@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ALIGN_BYTES = 64
 ALIGN_LIMIT_BYTES = 2 * 2**30
+LTX2_PARTS = ("LTX2TextConnectors", "LTX2Vocoder", "LTX2VocoderWithBWE")
 PRIOR = "prior.safetensors"
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -205,7 +206,7 @@ def _module_class(folder: Path) -> tuple[Any, bool]:
     if name:
         import diffusers
 
-        kind = getattr(diffusers, str(name), None)
+        kind = getattr(diffusers, str(name), None) or _kept_apart(str(name))
     else:
         import transformers
 
@@ -217,6 +218,13 @@ def _module_class(folder: Path) -> tuple[Any, bool]:
             "download the weights again or pick another preset"
         )
     return kind, bool(config.get("_class_name"))
+
+
+def _kept_apart(name: str) -> Any:
+    """A class that diffusers has, but not under its own name."""
+    from diffusers.pipelines import ltx2
+
+    return getattr(ltx2, name, None) if name in LTX2_PARTS else None
 
 
 def _load_prior(folder: Path, device: torch.device) -> TokenPrior:

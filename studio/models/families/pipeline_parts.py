@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 UNUSED = ("safety_checker", "prompt_enhancer", "duration_head")
 """What some repositories hold beside the model and no run here asks for."""
 
+STRUCTURE = ("modules", "named_modules", "children", "named_children")
+"""What pipelines ask a component while they look for hooks: its shape answers, not its weights."""
+
 OnHold = Callable[[str], None]
 
 
@@ -193,6 +196,8 @@ class Late:
         import torch
 
         value = getattr(self._bones, name)
+        if name in STRUCTURE:
+            return value
         if callable(value) or isinstance(value, torch.Tensor):
             return getattr(self._stage.hold(self._spec), name)
         return value

@@ -26,6 +26,7 @@ from tests.models.avatars import tiny_avatars
 from tests.parity.tiny import single_plan
 
 MAKERS = {"omniavatar": tiny_avatars.omniavatar, "hunyuan_avatar": tiny_avatars.hunyuan}
+COVERED = {(family, "avatar") for family in MAKERS}
 
 
 @pytest.fixture(scope="module")
