@@ -41,6 +41,8 @@ class SegmentDone:
     start_frame: int
     frames: int
     sha256: str
+    bytes: int = 0
+    """Size of the media file; 0 if nobody looked."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ class Job:
     started: float | None
     finished: float | None
     segments: tuple[SegmentDone, ...] = ()
+    position: float = 0.0
+    """Where it stands among the jobs of its owner and priority; lower runs first."""
 
     @property
     def ended(self) -> bool:
@@ -121,6 +123,7 @@ def job_from(row: sqlite3.Row, segments: Iterable[SegmentDone] = ()) -> Job:
         started=row["started"],
         finished=row["finished"],
         segments=tuple(segments),
+        position=row["position"],
     )
 
 

@@ -14,12 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.core.errors import Cancelled, JobError, MemoryBudgetError, StorageError, StudioError
-from studio.core.events import Done, Event, Failed, Notice, Progress
+from studio.core.events import Done, Event, Failed, Notice, Progress, SegmentDone
 from studio.core.request import Request, parse_request
 from studio.core.settings import Settings, prepare_data_dir
 from studio.jobs.context import (
@@ -210,9 +210,15 @@ class Worker:
                 if before == place and now - when < PROGRESS_S:
                     return
                 last["progress"] = (place, now)
+            if isinstance(event, SegmentDone):
+                event = replace(event, bytes=_size(Path(event.path)))
             self.store.report(job.id, self.options.worker_id, event)
 
         return emit
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _message(error: Exception) -> str:
