@@ -21,6 +21,7 @@ from typing import Annotated, Any, get_args
 import psutil
 import typer
 
+from studio.commands import bench_stream
 from studio.commands.common import AsJson, DataDir, guarded, open_settings, show
 from studio.commands.make import Kitchen
 from studio.commands.scale import scale
@@ -31,6 +32,7 @@ from studio.core.settings import ROOT, Settings
 from studio.jobs.context import all_presets, make_models
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.command()(bench_stream.stream)
 app.command()(scale)
 
 Repeats = Annotated[int, typer.Option(min=1, max=50, help="Runs of each rival.")]

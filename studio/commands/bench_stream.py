@@ -1,0 +1,162 @@
+"""`bench stream`: blocks from their file beside the loaded model and the stock ways to do it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from studio.commands.common import AsJson, guarded, show
+from studio.core.errors import StudioError
+
+MODES = ("resident", "disk", "group_offload", "accelerate")
+PARTS = ("transformer", "text_encoder")
+FIGURES = ("peak_rss_bytes", "seconds_per_forward", "bytes_read", "bytes_written")
+WINDOWS = 4
+POOL = 2**22
+NEED_BYTES = 12 * 2**30
+
+
+@guarded
+def stream(
+    repeats: Annotated[int, typer.Option(min=1, max=50, help="Runs of each mode.")] = 5,
+    folder: Annotated[Path | None, typer.Option(help="Where the models lie meanwhile.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wan 1.3B and UMT5-XXL's first layers with random weights: memory, time, bytes."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix="studio-bench-") as made:
+        folders = write_models(Path(made))
+        value: dict[str, Any] = {part: _compare(part, folders[part], repeats) for part in PARTS}
+        layered = _run("layer_major", str(folders["transformer"]), str(WINDOWS))
+        if layered is None:
+            raise StudioError("the layer-major run ended early; free some memory and try again")
+        layered["weights_bytes"] = value["transformer"]["weights_bytes"]
+        value["layer_major"] = layered
+    show(value, _text(value), as_json=as_json)
+
+
+def write_models(root: Path) -> dict[str, Path]:
+    """Folders of both models in diffusers' and transformers' layout, in bfloat16."""
+    import shutil
+
+    import torch
+    from accelerate import init_empty_weights
+    from diffusers import WanTransformer3DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    if shutil.disk_usage(root).free < NEED_BYTES:
+        raise StudioError(
+            f"the models take 8 GB of disk and {root} has less than 12 GB free; use --folder"
+        )
+    config = UMT5Config(
+        vocab_size=256384,
+        d_model=4096,
+        d_kv=64,
+        d_ff=10240,
+        num_layers=6,
+        num_heads=64,
+        feed_forward_proj="gated-gelu",
+        is_encoder_decoder=False,
+        architectures=["UMT5EncoderModel"],
+    )
+    with init_empty_weights(include_buffers=False):
+        # The class's own defaults are the 14B model; these are Wan 2.1 1.3B's figures.
+        transformer = WanTransformer3DModel(
+            num_attention_heads=12, attention_head_dim=128, ffn_dim=8960, num_layers=30
+        )
+        encoder = UMT5EncoderModel(config)
+    kept = WanTransformer3DModel._keep_in_fp32_modules
+    folders = {part: root / part for part in PARTS}
+    for path in folders.values():
+        path.mkdir()
+    transformer.save_config(folders["transformer"])
+    _write(
+        {
+            name: (p.shape, torch.float32 if any(k in name.split(".") for k in kept) else None)
+            for name, p in transformer.named_parameters()
+        },
+        folders["transformer"] / "diffusion_pytorch_model.safetensors",
+    )
+    config.save_pretrained(folders["text_encoder"])
+    named = {name: (p.shape, None) for name, p in encoder.named_parameters()}
+    _write(named, folders["text_encoder"] / "model.safetensors")
+    return folders
+
+
+def _write(named: Mapping[str, tuple[Any, Any]], path: Path) -> None:
+    """A file of random weights: normal numbers of deviation 0.02, from one pool of 4 M of them."""
+    import torch
+    from safetensors.torch import save_file
+
+    draw = torch.Generator().manual_seed(0)
+    pool = torch.empty(POOL).normal_(0.0, 0.02, generator=draw).bfloat16().repeat(2)
+    tensors = {}
+    for name, (shape, dtype) in named.items():
+        count, start = shape.numel(), int(torch.randint(0, POOL, (1,), generator=draw))
+        piece = pool[start : start + min(count, POOL)]
+        flat = piece.repeat(-(-count // len(piece)))[:count]
+        tensors[name] = flat.to(dtype or torch.bfloat16).reshape(shape)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _compare(part: str, folder: Path, repeats: int) -> dict[str, Any]:
+    seen: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
+    for _ in range(repeats):
+        for mode in MODES:
+            found = _run("measure", part, mode, str(folder))
+            if found is not None:
+                seen[mode].append(found)
+    ours = seen["disk"][-1] if seen["disk"] else {}
+    outputs = {run["output"] for mode in ("resident", "disk") for run in seen[mode]}
+    return {
+        "weights_bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+        "resident_bytes": ours.get("resident_bytes"),
+        "block_bytes": ours.get("block_bytes"),
+        "equal": bool(ours) and bool(seen["resident"]) and len(outputs) == 1,
+        "modes": {mode: _median(runs) for mode, runs in seen.items()},
+    }
+
+
+def _median(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if not runs:
+        return None
+    return {figure: statistics.median(run[figure] for run in runs) for figure in FIGURES}
+
+
+def _run(*arguments: str) -> dict[str, Any] | None:
+    """One measurement in a process of its own; None if it could not run."""
+    command = [sys.executable, "-m", "studio.commands.stream_rival", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        sys.stderr.write(f"{' '.join(arguments[:-1])}: {last}\n")
+        return None
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    lines = []
+    for part in PARTS:
+        lines.append(f"{part}: {value[part]['weights_bytes'] / 2**20:,.0f} MB of weights")
+        for mode, run in value[part]["modes"].items():
+            lines.append(
+                f"  {mode}: cannot run here"
+                if run is None
+                else f"  {mode}: {run['seconds_per_forward']:.2f} s a forward, "
+                f"{run['peak_rss_bytes'] / 2**20:,.0f} MB at the peak, "
+                f"{run['bytes_written'] / 2**20:,.0f} MB written"
+            )
+    layered = value["layer_major"]
+    lines.append(
+        f"layer-major, {layered['windows']} windows, {layered['branches']} branches: "
+        f"{layered['bytes_read_per_step'] / 2**20:,.0f} MB read a step"
+    )
+    return "\n".join(lines)
