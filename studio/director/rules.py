@@ -10,10 +10,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from studio.core.preset import Preset
-from studio.director.protect import protected, shorten
+from studio.director.protect import denies, negated, protected, quoted, shorten
 from studio.director.shots import DirectedShot, DirectorMode, Rewrite
 from studio.director.words import (
     CJK,
@@ -45,6 +46,10 @@ _FILL = {
         "gentle contrast between subject and surroundings",
         "the movement is easy to follow from beginning to end",
         "textures are crisp and the edges are clean",
+        "foreground and background are clearly apart",
+        "the scene keeps the same look throughout",
+        "every movement follows the laws of nature",
+        "nothing distracts from what happens",
     ),
     "zh": (
         "主体始终清晰",
@@ -55,6 +60,11 @@ _FILL = {
         "主体与环境对比柔和",
         "运动从头到尾清楚可见",
         "质感细腻，边缘干净",
+        "前景与背景层次清楚",
+        "整个画面风格始终一致",
+        "每个动作符合自然规律",
+        "光影过渡自然柔和",
+        "画面稳定而富有真实感",
     ),
 }
 _POCKET_CAMERA = {
@@ -112,12 +122,19 @@ def split_moments(idea: str) -> tuple[list[str], list[str]]:
     return pieces or [idea], joins[: max(1, len(pieces))]
 
 
+@lru_cache(maxsize=1)
+def _templates() -> dict[str, str]:
+    """Templates by name, the longest names first."""
+    files = sorted(PROMPTS.glob("*.txt"), key=lambda f: -len(f.stem))
+    return {f.stem: f.read_text(encoding="utf-8").strip() for f in files}
+
+
 def template_of(preset: Preset) -> str:
     """The template's name: the preset's own, else its family's, else `default`."""
-    for name in (preset.id, preset.id.split("-")[0], preset.family):
-        if (PROMPTS / f"{name}.txt").is_file():
-            return name
-    return "default"
+    known = _templates()
+    named = preset.id.replace("-", "_")
+    own = [stem for stem in known if f"{named}_".startswith(f"{stem}_")]
+    return next(iter(own), preset.family if preset.family in known else "default")
 
 
 def compose(shot: DirectedShot, preset: Preset, words: Words | None = None) -> str:
@@ -159,7 +176,7 @@ def _sentence(text: str) -> str:
 
 
 def _fill(fields: dict[str, str], preset: Preset) -> str:
-    template = (PROMPTS / f"{template_of(preset)}.txt").read_text(encoding="utf-8").strip()
+    template = _templates()[template_of(preset)]
     text = re.sub(r"\{(\w+)\}", lambda m: fields.get(m[1], "").strip(" .,。，"), template)
     text = re.sub(r"\s*([,.])(?:\s*[,.])*", lambda m: "." if "." in m[0] else ",", text)
     text = re.sub(r"([,.])(?=[^\s\d\"”’])", r"\1 ", re.sub(r"\s+", " ", text)).strip(" ,")
@@ -176,14 +193,14 @@ def _shot(moment: str, idea: str, ask: Ask, join: str, before: DirectedShot | No
     words, preset = ask.words, ask.preset
     language = _language(moment, preset)
     pocket = template_of(preset) == "pocket"
-    camera = find(moment, words.camera) or find(idea, words.camera)
-    light = find(_without(moment, words.camera), words.light) or find(idea, words.light)
-    style, kind = find(idea, words.style), find(moment, words.shot_type)
+    camera = _said(moment, words.camera) or _said(idea, words.camera)
+    light = _said(_without(moment, words.camera), words.light) or _said(idea, words.light)
+    style, kind = _said(idea, words.style), _said(moment, words.shot_type)
     directed = ask.mode == "director"
     move = camera.means if camera else _default_camera(moment, idea, ask, pocket)
     light = light or words.light[2]
     fields = {
-        "short": _pocket_short(moment, words, before) if pocket else moment,
+        "short": (_pocket_short(moment, words, before) if pocket else "") or moment,
         "lighting": f"at {light.means}" if pocket else light.text(language),
         "background": _pocket_place(moment, idea, words) if pocket else "",
     }
@@ -204,10 +221,28 @@ def _shot(moment: str, idea: str, ask: Ask, join: str, before: DirectedShot | No
     return shot.model_copy(update={"text": compose(shot, preset, words)})
 
 
+def _said(text: str, entries: Sequence[Entry]) -> Entry | None:
+    """The entry that the text itself states: not inside a quotation, and not denied."""
+    chars = list(text)
+    kept = [w for e in entries for w in e.words if denies(w)]
+    open_to = [s for w in kept for s in _places(text, w)]
+    for start, stop in (*quoted(text), *negated(text)):
+        if not any(a < stop and start < b for a, b in open_to):
+            chars[start:stop] = "\0" * (stop - start)
+    return find("".join(chars), entries)
+
+
+def _places(text: str, word: str) -> list[tuple[int, int]]:
+    return [m.span() for m in re.finditer(re.escape(word), text, re.IGNORECASE)]
+
+
 def _without(text: str, entries: Sequence[Entry]) -> str:
     chars = list(text)
+    kept = protected(text)
     for start, stop in spans(text, entries):
-        chars[start:stop] = " " * (stop - start)
+        # "Baker Street" is no street and "OPEN" in quotes is not said: they stay.
+        if not any(a < stop and start < b for a, b in kept if stop - start < b - a):
+            chars[start:stop] = " " * (stop - start)
     return "".join(chars)
 
 
@@ -217,7 +252,7 @@ def _default_camera(moment: str, idea: str, ask: Ask, pocket: bool) -> str:
     if not pocket:
         return _pick(("zoom in", "pan right", "pan left", "static shot", "around right"), idea, "c")
     # A pan beside a sideways motion, or a zoom beside a change of size, would hide one another.
-    motion = find(_without(moment, ask.words.camera), ask.words.pocket["motion"])
+    motion = _said(_without(moment, ask.words.camera), ask.words.pocket["motion"])
     if motion is not None and motion.means in ("grows", "shrinks"):
         return _pick(("static shot", "pan left", "pan right"), idea, "camera")
     if motion is not None and motion.means in ("moves left", "moves right"):
@@ -228,10 +263,10 @@ def _default_camera(moment: str, idea: str, ask: Ask, pocket: bool) -> str:
 def _pocket_short(moment: str, words: Words, before: DirectedShot | None) -> str:
     """Who does what, in the pocket world's words where the moment is not simple English."""
     clean = _without(moment, words.camera)
-    motion = find(clean, words.pocket["motion"])
+    motion = _said(clean, words.pocket["motion"])
     # "变大" (grows) contains "大" (large): a motion's words are not a size.
     still = _without(clean, words.pocket["motion"])
-    parts = {s: find(still, words.pocket[s]) for s in ("size", "colour", "shape")}
+    parts = {s: _said(still, words.pocket[s]) for s in ("size", "colour", "shape")}
     if before is not None and parts["shape"] is None:
         parts = {s: e or find(before.short, words.pocket[s]) for s, e in parts.items()}
     elif language_of(moment) == "en" and clean == moment:
@@ -246,30 +281,38 @@ def _pocket_short(moment: str, words: Words, before: DirectedShot | None) -> str
 
 def _plain_start(text: str, start: int, stop: int) -> bool:
     """Whether the range is only the capital letter of a sentence's first word."""
-    return start == 0 and " " not in text[start:stop] and text[start:stop].isalpha()
+    word = text[start:stop]
+    return start == 0 and " " not in word and word.isalpha() and language_of(word) == "en"
 
 
 def _trim_pocket(text: str, words: Words) -> str:
     """The idea without its own place and light, which the template states again."""
     text = re.sub(r"\s+", " ", text)
     for slot in (words.pocket["place"], words.light):
-        found = find(text, slot)
+        found = _said(text, slot)
         if found is None:
             continue
         for word in sorted(found.words, key=len, reverse=True):
-            text = re.sub(
-                rf"\s*,?\s*(?:over|on|above|at|in|by|across|before|under)?\s*(?:the|a)?\s*"
-                rf"(?<![\w-]){re.escape(word)}(?![\w-])",
-                "",
-                text,
-                count=1,
-                flags=re.IGNORECASE,
-            )
+            text = _dropped(text, word)
     return re.sub(r"\s+([,.])", r"\1", re.sub(r"(?:\s*,)+", ",", text)).strip(" ,.，。")
 
 
+def _dropped(text: str, word: str) -> str:
+    """`text` without the first `word` and its preposition, unless that must be kept."""
+    kept = protected(text)
+    match = re.search(
+        rf"\s*,?\s*(?:over|on|above|at|in|by|across|before|under)?\s*(?:the|a)?\s*"
+        rf"((?<![\w-]){re.escape(word)}(?![\w-]))",
+        text,
+        re.IGNORECASE,
+    )
+    if match is None or any(a < match.end() and match.start() < b for a, b in kept):
+        return text
+    return text[: match.start()] + text[match.end() :]
+
+
 def _pocket_place(moment: str, idea: str, words: Words) -> str:
-    place = find(moment, words.pocket["place"]) or find(idea, words.pocket["place"])
+    place = _said(moment, words.pocket["place"]) or _said(idea, words.pocket["place"])
     name = place.means if place else _pick(("meadow", "sea", "desert", "city"), idea, "place")
     return f"over the {name}"
 

