@@ -134,8 +134,9 @@ def levelled(sound: Sound, target: float = SPEECH_LEVEL, most_db: float = 30.0) 
     """
     mono = sound.mono
     level = envelope(sound, LEVEL_FPS, max(1, int(sound.seconds * LEVEL_FPS)))
-    heard = level[level > 10.0 ** (SILENCE_DB / 20.0)]
-    if not heard.size:
+    peak = float(level.max())
+    heard = level[level > 0.02 * peak]
+    if peak <= 10.0 ** (SILENCE_DB / 20.0):
         return Sound(mono[None].astype(np.float32), sound.rate, sound.notices)
     gain = min(target / float(np.percentile(heard, 90)), 10.0 ** (most_db / 20.0))
     return Sound((mono * gain)[None].astype(np.float32), sound.rate, sound.notices)

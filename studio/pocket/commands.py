@@ -15,7 +15,8 @@ import typer
 from studio.commands.common import say
 
 app = typer.Typer(help="Train, evaluate and look at the embedded model.", no_args_is_help=True)
-STAGES = ("world", "text", "vae", "transformer")
+STAGES = ("world", "text", "vae", "transformer", "ear", "avatar")
+PIECES = 160
 
 Cache = Annotated[Path, typer.Option(help="Where checkpoints and rendered clips lie.")]
 Weights = Annotated[Path, typer.Option(help="The folder with the model's parts.")]
@@ -63,6 +64,11 @@ def begin_with(shipped: Path, cache: Path) -> None:
     shipped weights by themselves when the cache holds no checkpoint.
     """
     pairs = [
+        (path, cache / path.relative_to(shipped))
+        for path in sorted((shipped / "avatar").rglob("*"))
+        if path.is_file()
+    ]
+    pairs += [
         (shipped / "vae" / "linear.safetensors", cache / "pca.safetensors"),
         (shipped / "transformer" / "prior.safetensors", cache / "prior" / "prior.safetensors"),
     ]
@@ -98,6 +104,13 @@ def _train_stage(stage: str, sitting: Sitting) -> None:
         train_part(VaeTraining(cache, "decoder", until - 20 * minutes, shipped=vae))
         train_part(VaeTraining(cache, "encoder", until, shipped=vae))
         export_vae(cache, export)
+    elif stage == "ear":
+        from studio.pocket.train_hearing import record_pieces, train_ear
+
+        record_pieces(cache / "avatar_training" / "pieces", PIECES)
+        train_ear(cache / "avatar_training" / "pieces", cache / "avatar" / "audio_encoder", minutes)
+    elif stage == "avatar":
+        _train_avatar(sitting, until)
     else:
         from studio.pocket.export import export_transformer
         from studio.pocket.train_transformer import Plan, train_transformer
@@ -106,6 +119,28 @@ def _train_stage(stage: str, sitting: Sitting) -> None:
         cool = until - 20 * minutes
         train_transformer(Plan(cache, cache / "text_encoder", until, cool, shipped=first))
         export_transformer(cache, export / "transformer")
+
+
+def _train_avatar(sitting: Sitting, until: float) -> None:
+    """The adapter, on the transformer that was exported last, else on the shipped one."""
+    from studio.pocket.avatar_rows import render_avatar_rows
+    from studio.pocket.train_avatar import AvatarTraining, train_avatar
+    from studio.pocket.train_hearing import record_pieces
+
+    cache = sitting.cache
+    home, own = cache / "avatar_training", cache / "export" / "transformer"
+    record_pieces(home / "pieces", PIECES)
+    render_avatar_rows(cache, sitting.renders)
+    train_avatar(
+        AvatarTraining(
+            home=home,
+            base=own if own.is_dir() else DEFAULT_WEIGHTS / "transformer",
+            text=cache / "text_encoder",
+            ear=cache / "avatar" / "audio_encoder",
+            out=cache / "avatar" / "adapter",
+            until=max(until, time.time() + 60),
+        )
+    )
 
 
 @app.command()
