@@ -14,6 +14,7 @@ from gradio.components import Component
 from studio.core.errors import RequestError
 from studio.core.preset import Preset
 from studio.core.request import MAX_PROMPT_CHARS, MAX_SEED, Mode
+from studio.ui.director import Corner, build_corner, corner_values, director_data
 from studio.ui.engine import Engine
 from studio.ui.recipes import Recipes, build_recipes, quality_choice
 from studio.ui.texts import Texts
@@ -22,7 +23,7 @@ SEED_RANGE = 2**31
 LENGTH = ("seconds", "continue_from")
 PLANNING = (
     *("preset", *LENGTH, "steps", "guidance", "size", "method", "overlap", "shift", "ends"),
-    *("audio_1", "audio_2"),
+    *("audio_1", "audio_2", "cards", "director"),
 )
 """Parts that the plan depends on."""
 
@@ -40,6 +41,7 @@ class Form:
     both: gr.Button
     """Makes the clip by both long-video methods."""
     recipes: Recipes
+    corner: Corner
 
     @property
     def inputs(self) -> set[Component]:
@@ -92,7 +94,7 @@ def request_data(t: Texts, kind: Mode, values: Mapping[str, Any]) -> dict[str, A
         from studio.ui.sounds import avatar_data
 
         data |= avatar_data(t, values)
-    return data
+    return data | director_data(t, kind, values)
 
 
 def form_values(
@@ -126,6 +128,7 @@ def form_values(
         "cache": request.get("cache", "none"),
         "size": size_name(width, height),
         "fit": request.get("fit", "crop"),
+        **corner_values(request, seconds),
     }
 
 
@@ -170,6 +173,7 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
         max_length=MAX_PROMPT_CHARS,
         elem_id=f"{kind}-prompt",
     )
+    corner = build_corner(t, kind)
     source = gr.Textbox(
         label=t("continue"), visible=False, max_lines=1, elem_id=f"{kind}-continue-from"
     )
@@ -192,6 +196,7 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
             t("generate"), variant="primary", elem_id=f"{kind}-generate", min_width=130, scale=1
         )
     parts = {**pictures, "prompt": prompt, "preset": model, **numbers, **more}
+    parts |= {"director": corner.mode, "cards": corner.cards}
     if kind == "t2v":
         parts["continue_from"] = source
     return Form(
@@ -203,6 +208,7 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
         error=error,
         both=both,
         recipes=recipes,
+        corner=corner,
     )
 
 

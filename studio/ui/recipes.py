@@ -20,7 +20,7 @@ STEPS = {"draft": 0.5, "standard": 1.0, "quality": 1.75}
 CACHE = {"draft": "fast", "standard": "none", "quality": "none"}
 MAX_KEPT = 40
 MAX_NAME = 60
-NOT_KEPT = ("prompt", "seed", "lock", "image", "last_image", "continue_from", "audio")
+NOT_KEPT = ("prompt", "seed", "lock", "image", "last_image", "continue_from", "audio", "cards")
 SECRET = "video-studio"
 
 
@@ -70,7 +70,7 @@ def build_recipes(engine: Engine, kind: str, quality: gr.Radio, room: gr.Accordi
     with gr.Row():
         save = gr.Button(t("recipes.save"), size="sm", elem_id=f"{kind}-recipe-save")
         drop = gr.Button(t("recipes.drop"), size="sm", elem_id=f"{kind}-recipe-drop")
-    kept = gr.BrowserState({}, storage_key=f"studio-recipes-{kind}", secret=SECRET)
+    kept = gr.BrowserState(None, storage_key=f"studio-recipes-{kind}", secret=SECRET)
     return Recipes(quality, chosen, name, save, drop, kept, room)
 
 

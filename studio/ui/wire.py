@@ -15,6 +15,7 @@ from studio.core.errors import StudioError
 from studio.core.request import parse_request
 from studio.ui.actions import act
 from studio.ui.compare import submit_both
+from studio.ui.director import wire_corner
 from studio.ui.engine import Engine
 from studio.ui.form import (
     PLANNING,
@@ -100,6 +101,7 @@ def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
         **{**RAW, "trigger_mode": "once"},
     )
     follow(engine, panels, went)
+    wire_corner(engine, form.corner, form.parts["prompt"], form.parts["preset"])
     form.dice.click(
         lambda: [new_seed(), True], None, [form.parts["seed"], form.parts["lock"]], **QUIET
     )
