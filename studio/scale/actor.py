@@ -21,6 +21,7 @@ from studio.core.events import Event, Progress
 from studio.core.settings import Settings, prepare_data_dir
 from studio.jobs.context import DEFAULT_RUNNER, RunContext, Runner, load_runner
 from studio.jobs.heartbeat import Heartbeat
+from studio.jobs.process import kernel_oom_kills
 from studio.jobs.records import Job, Stop
 from studio.jobs.store import JobStore
 from studio.jobs.worker import Options, Worker
@@ -92,6 +93,8 @@ class Answer:
     pid: int
     restart: bool = False
     """Whether this process should be replaced."""
+    oom_kills: int | None = None
+    """How many processes its machine's kernel has ended for memory, None where nobody says."""
 
 
 class DeviceActor:
@@ -148,6 +151,7 @@ class DeviceActor:
             over=over and any(letter.call in ENDS for letter in letters),
             pid=os.getpid(),
             restart=self._restart,
+            oom_kills=kernel_oom_kills(),
         )
 
     def drop(self, worker_id: str) -> None:

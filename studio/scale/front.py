@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from studio.core.errors import BackendError, StorageError, StudioError
 from studio.core.settings import Settings
 from studio.jobs.context import DEFAULT_RUNNER
-from studio.jobs.records import Job, LeaseLost
+from studio.jobs.records import Job, LeaseLost, Stop
 from studio.jobs.store import JobStore
 from studio.jobs.supervisor import Policy, Supervisor
 from studio.scale.actor import Answer, GroupPlace, Seat, Task
@@ -24,6 +23,7 @@ from studio.scale.cluster import Cluster, Place, scratch_of
 from studio.scale.depot import Depot
 from studio.scale.given import Sender, user_presets
 from studio.scale.mail import Mail
+from studio.scale.post import Post, choose, holds
 
 log = logging.getLogger("studio.front")
 
@@ -33,36 +33,11 @@ BEAT_S = 5.0
 """All leases are prolonged this often, in one transaction."""
 NODES_S = 2.0
 RETRY_S = 10.0
-SILENCE_S = 20.0
+SILENCE_S = 45.0
 """An actor that does not answer for this long has lost its job."""
+REST_S = 10.0
+"""An actor that gave a job back gets no other for this long: its disk may be full."""
 THREADS = 16
-
-
-@dataclass
-class Post:
-    """One actor and what it is doing for us."""
-
-    place: Place
-    handle: Any
-    answer: Answer | None = None
-    mail: Mail | None = None
-    helps: str | None = None
-    """The worker id of the job whose clip it computes parts of."""
-    pid: int = 0
-    seen: bool = False
-    """Whether it was heard to have begun our job."""
-    begun_at: float = 0.0
-    silent_since: float | None = None
-    ask: Future[None] | None = None
-    asked_at: float = 0.0
-    running: list[Any] = field(default_factory=list)
-    """References to calls that last; kept so that Ray does not forget them."""
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it may be given a job."""
-        answered = self.answer is not None and self.answer.worker_id is None
-        return answered and self.mail is None and self.helps is None and self.silent_since is None
 
 
 class Front(Supervisor):
@@ -167,6 +142,9 @@ class Front(Supervisor):
         mail = post.mail
         try:
             stop = self.store.get(mail.job_id).stop if mail is not None else ""
+            if mail is not None and self._is_deaf(post, stop):
+                self._replace(post, "its worker was ended on request")
+                return
             acknowledged = mail.acknowledged if mail is not None else 0
             answer = self.cluster.ask(
                 post.handle.collect.remote(acknowledged, stop if stop != "kill" else "cancel")
@@ -178,15 +156,23 @@ class Front(Supervisor):
             log.warning("%s", error)
             return
         post.silent_since = None
-        changed = post.pid not in (0, answer.pid)
-        post.answer, post.pid = answer, answer.pid
+        self._heard(post, mail, answer)
+
+    def _heard(self, post: Post, mail: Mail | None, answer: Answer) -> None:
+        """An actor answered: with our job, without it, or as a process that is new."""
+        changed, oom = post.pid not in (0, answer.pid), post.oom_kills != answer.oom_kills
+        post.answer, post.pid, post.oom_kills = answer, answer.pid, answer.oom_kills
         if mail is None:
-            return
-        if answer.worker_id == mail.worker_id:
+            if answer.worker_id is not None and self._adopted and post.mail is None:
+                # Left over from a job that was given to somebody else.
+                post.handle.drop.remote(answer.worker_id)
+        elif answer.worker_id == mail.worker_id:
             post.seen = True
             self._read(post, mail, answer)
         elif changed or post.seen or time.monotonic() - post.begun_at >= SILENCE_S:
-            self._bereave(post, "its worker died; it goes on at its next window", strike=True)
+            why = "memory ran out and" if changed and oom else "its worker died;"
+            text = f"{why} it goes on at its next window"
+            self._bereave(post, text, strike=True, rung=changed and oom)
 
     def _read(self, post: Post, mail: Mail, answer: Answer) -> None:
         """Write down what the actor said, and prolong the lease."""
@@ -199,6 +185,8 @@ class Front(Supervisor):
             log.error("%s", error)
             return
         if mail.ended:
+            if answer.letters[-1].call == "requeue":
+                post.rests_until = time.monotonic() + REST_S
             # One more question acknowledges the last letter and frees the actor.
             post.handle.collect.remote(mail.acknowledged, "")
             restart = answer.restart
@@ -226,6 +214,7 @@ class Front(Supervisor):
         """The actor has no job of ours any more, nor have those that helped it."""
         mail, post.mail, post.answer = post.mail, None, None
         post.running.clear()
+        post.stop_since = None
         for other in list(self.posts.values()):
             if mail is not None and other.helps == mail.worker_id:
                 other.helps, other.answer = None, None
@@ -237,15 +226,30 @@ class Front(Supervisor):
         post.silent_since = post.silent_since or now
         post.answer = None if post.mail is None else post.answer
         if post.mail is not None and now - post.silent_since >= SILENCE_S:
-            self._bereave(post, f"its worker is silent ({why})", strike=False)
+            self._replace(post, f"its worker is silent ({why})")
 
-    def _bereave(self, post: Post, why: str, *, strike: bool) -> None:
+    def _is_deaf(self, post: Post, stop: Stop) -> bool:
+        """Whether a job that should end goes on for longer than it may."""
+        now, policy = time.monotonic(), self.policy
+        if not stop:
+            post.stop_since = None
+            return False
+        post.stop_since = post.stop_since or now
+        grace = {"kill": 0.0, "cancel": policy.cancel_grace_s, "pause": policy.pause_grace_s}
+        return now - post.stop_since >= grace[stop]
+
+    def _replace(self, post: Post, why: str) -> None:
+        """Take the actor's job and end its process; Ray starts another."""
+        self._bereave(post, why, strike=False)
+        self.cluster.replace(post.handle)
+
+    def _bereave(self, post: Post, why: str, *, strike: bool, rung: bool = False) -> None:
         """The actor lost its job: it goes on elsewhere."""
         mail = post.mail
         if mail is not None:
             log.warning("job lost its actor", extra={"job": mail.job_id, "why": why})
             self.deaths.append(why)
-            self.store.interrupt(mail.worker_id, why, strike=strike)
+            self.store.interrupt(mail.worker_id, why, strike=strike, rung=rung)
         self._leave(post)
 
     def _adopt(self) -> None:
@@ -260,7 +264,7 @@ class Front(Supervisor):
             worker = job.worker or ""
             if not worker.startswith(FAR):
                 continue
-            owner = next((p for p in self.posts.values() if _holds(p, worker)), None)
+            owner = next((p for p in self.posts.values() if holds(p, worker)), None)
             if owner is not None:
                 owner.mail = Mail(self.store, self.settings, self.depot, job.id, worker)
                 owner.seen = True
@@ -334,17 +338,3 @@ class Front(Supervisor):
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.cluster.close()
         super()._shut_down()
-
-
-def choose(free: list[Post], preset: str) -> Post:
-    """The actor that holds the model; else one that holds none; else any."""
-
-    def cost(post: Post) -> tuple[int, str]:
-        held = post.answer.preset if post.answer is not None else None
-        return (0 if held == preset else 1 if held is None else 2), post.place.name
-
-    return min(free, key=cost)
-
-
-def _holds(post: Post, worker_id: str) -> bool:
-    return post.answer is not None and post.answer.worker_id == worker_id

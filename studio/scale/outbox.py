@@ -68,6 +68,7 @@ class Outbox:
         """The job was taken away: it ends after its step, and is not heard any more."""
         with self._lock:
             self._dropped = True
+            self._letters.clear()
 
     def get(self, job_id: str) -> Job:
         """The job with what was asked of it."""
@@ -144,6 +145,8 @@ class Outbox:
             self._add(call, values)
 
     def _add(self, call: str, values: dict[str, Any], data: bytes | None = None) -> None:
+        if self._dropped:
+            return
         self._number += 1
         self._letters.append(Letter(self._number, call, values, data))
 

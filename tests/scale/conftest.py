@@ -19,7 +19,8 @@ from studio.jobs.backup import open_store
 from studio.jobs.context import DEFAULT_RUNNER
 from studio.jobs.supervisor import Policy
 from studio.scale.cluster import Cluster
-from studio.scale.front import Front, Post
+from studio.scale.front import Front
+from studio.scale.post import Post
 from tests.faults.conftest import wait_for as wait_for_while
 
 TOY = "tests.faults.toy:run"

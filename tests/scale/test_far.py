@@ -268,6 +268,10 @@ def test_the_outbox_keeps_what_was_not_acknowledged(tmp_path: Path, desk: Desk) 
     assert box.collect(0, "") == letters
     assert box.collect(letters[1].number, "pause") == letters[2:]
     assert box.heartbeat("j", "w", 1.0) == "pause"
+    box.drop()
+    box.stopped("j", "w")
+    assert box.collect(0, "") == [], "nobody hears a job that was taken away"
+    box.begin(desk.store.get(desk.id))
     now[0] = 11.0
     with pytest.raises(LeaseLost):
         box.heartbeat("j", "w", 1.0)
