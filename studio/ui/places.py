@@ -160,8 +160,11 @@ def wire_editor(engine: Engine, panels: Panels, places: Places) -> None:
     """The editor's events; a new clip comes onto the stage."""
     editor = places.editor
 
-    def listed(owner: object) -> Any:
-        return gr.update(choices=choices(engine, engine.owner(owner)))
+    def listed(owner: object, now: object) -> list[Any]:
+        found = choices(engine, engine.owner(owner))
+        known = [value for _, value in found]
+        chosen = now if now in known else next(iter(known), None)
+        return [gr.update(choices=found, value=chosen), gr.update(choices=found)]
 
     def begin(owner: object, event: gr.EventData) -> Updates:
         found = choices(engine, engine.owner(owner))
@@ -192,7 +195,7 @@ def wire_editor(engine: Engine, panels: Panels, places: Places) -> None:
         return {**updates, **paint(engine, panels, owner, page)}
 
     both = [editor.clip, editor.fields["others"]]
-    places.gallery_tab.select(lambda owner: [listed(owner)] * 2, panels.owner, both, **QUIET)
+    places.gallery_tab.select(listed, [panels.owner, editor.clip], both, **RAW)
     editor.kind.change(
         lambda kind: shown_fields(editor, kind), editor.kind, list(editor.fields.values()), **QUIET
     )
