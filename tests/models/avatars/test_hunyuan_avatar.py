@@ -33,7 +33,7 @@ from studio.sampling.state import LatentState
 from studio.sampling.stepper import Step, Stepper
 from studio.stitching.position_shift import fuse
 from studio.stitching.published import ShiftLoop, hva_loop
-from tests.models.avatars.golden import part, read_golden, read_keys
+from tests.models.avatars.golden import golden_files, part, read_golden, read_keys
 from tests.shared_files import shared
 
 POSITIVE, NEGATIVE = torch.tensor([[1]]), torch.tensor([[2]])
@@ -52,14 +52,17 @@ def tiny_config(config: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def golden() -> SimpleNamespace:
+@pytest.fixture(scope="module", params=golden_files("hunyuan_avatar"))
+def golden(request: pytest.FixtureRequest) -> SimpleNamespace:
     """The golden tensors, their metadata and the network that they belong to."""
-    tensors, metadata = read_golden(shared("golden/hunyuan_avatar_tiny.safetensors"))
+    tensors, metadata = read_golden(shared(request.param))
     model = empty_transformer(tiny_config(metadata["config"], metadata["text"]))
     report = load_transformer(model, part(tensors, "weights/").items())
     report.require_complete("the tiny network")
-    return SimpleNamespace(tensors=tensors, loop=metadata["loop"], model=model)
+    loop, axes = metadata["loop"], tuple(metadata["config"]["rope_dim_list"])
+    case = min(loop["cases"], key=lambda case: case["audio_frames"])
+    sound = tensors[f"loop/{case['audio_frames']}_{case['steps']}/audio"][0]
+    return SimpleNamespace(tensors=tensors, loop=loop, model=model, axes=axes, sound=sound)
 
 
 def test_forward_equals_the_original(golden: SimpleNamespace) -> None:
@@ -81,7 +84,8 @@ def test_forward_equals_the_original(golden: SimpleNamespace) -> None:
 
 
 def test_the_reference_lies_at_time_minus_one(golden: SimpleNamespace) -> None:
-    cos, sin = rotary((5, 3, 4), (4, 4, 4), 256.0)
+    frames, rows, columns = golden.tensors["forward/x"].shape[2:]
+    cos, sin = rotary((frames, rows // 2, columns // 2), golden.axes, 256.0)
     assert torch.equal(cos, golden.tensors["forward/freqs_cos"])
     assert torch.equal(sin, golden.tensors["forward/freqs_sin"])
 
@@ -115,9 +119,14 @@ def plan_of(case: dict[str, int]) -> ShiftLoop:
     return hva_loop(padded if padded == 129 else padded - 5, case["steps"])
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_published_loop_equals_the_original(golden: SimpleNamespace, number: int) -> None:
-    case = golden.loop["cases"][number]
+def test_published_loops_equal_the_original(golden: SimpleNamespace) -> None:
+    """Every length and number of steps in the file, those with kept features included."""
+    assert golden.loop["cases"]
+    for case in golden.loop["cases"]:
+        check_loop(golden, case)
+
+
+def check_loop(golden: SimpleNamespace, case: dict[str, int]) -> None:
     given = part(golden.tensors, f"loop/{case['audio_frames']}_{case['steps']}/")
     loop = plan_of(case)
     assert loop.padded_audio == case["audio_frames"]
@@ -125,15 +134,15 @@ def test_published_loop_equals_the_original(golden: SimpleNamespace, number: int
     noise = published_noise(loop, (golden.loop["h"], golden.loop["w"]), golden.loop["seed"])
     denoise = denoiser(golden, given["audio"][0], loop.total, cache="published")
     out = sample_published(denoise, noise, stepper, loop)
-    assert torch.allclose(out, given["output"], atol=8e-3, rtol=2**-7)
+    assert torch.allclose(out, given["output"], atol=8e-3, rtol=2**-7), case
 
 
 def test_fused_mode_is_the_published_one_without_rounding(golden: SimpleNamespace) -> None:
     """One window never moves: then predictions fused and samples averaged are the same."""
     case = {"audio_frames": 129, "steps": 3}
-    audio = golden.tensors["loop/129_12/audio"][0]
+    audio = golden.sound[:129]
     loop = plan_of(case)
-    noise = published_noise(loop, (4, 4), golden.loop["seed"])
+    noise = published_noise(loop, (golden.loop["h"], golden.loop["w"]), golden.loop["seed"])
     fused = fuse(
         denoiser(golden, audio, loop.total),
         window_frames=33,
@@ -201,8 +210,8 @@ def test_kept_features_follow_the_ring(golden: SimpleNamespace) -> None:
 
 
 def test_features_finished_at_once_are_the_forward(golden: SimpleNamespace) -> None:
-    audio = golden.tensors["loop/129_12/audio"][0]
-    x = torch.randn(1, 16, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    audio, size = golden.sound, (golden.loop["h"], golden.loop["w"])
+    x = torch.randn(1, 16, 5, *size, generator=torch.Generator().manual_seed(0))
     step = Step(20, 50, torch.tensor(500.0), 0.5)
     plain = denoiser(golden, audio, 33)(x, step, range(5))
     kept = denoiser(golden, audio, 33, cache="published")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ from studio.models.family import Conditions, Pins, PromptEmbeds
 from studio.sampling.loop import sample
 from studio.sampling.state import LatentState
 from studio.sampling.stepper import Stepper
-from tests.models.avatars.golden import part, read_golden, read_keys
+from tests.models.avatars.golden import golden_files, part, read_golden, read_keys
 from tests.shared_files import shared
 
 SIZES = {
@@ -46,10 +47,10 @@ def tiny_config(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def golden() -> SimpleNamespace:
+@pytest.fixture(scope="module", params=golden_files("omniavatar"))
+def golden(request: pytest.FixtureRequest) -> SimpleNamespace:
     """The golden tensors, their metadata and the network that they belong to."""
-    tensors, metadata = read_golden(shared("golden/omniavatar_tiny.safetensors"))
+    tensors, metadata = read_golden(shared(request.param))
     weights = part(tensors, "weights/")
     own = {k: v for k, v in weights.items() if k.startswith(("patch_", "audio_"))}
     model = empty_transformer(tiny_config(metadata["config"]))
@@ -110,6 +111,7 @@ def run_loop(
     mask[:, :, : prefix.shape[2]] = 0
     # The window that begins with latent frame 1 begins with video frame 4, which hears row 3.
     rows = torch.cat([torch.zeros(3, given["audio_emb"].shape[-1]), given["audio_emb"][0]])
+    assert given["audio_emb"].shape[1] == 4 * frames - 3
     extras = {"reference": given["y"][:, :16, :1], "audio_rows": rows}
 
     def record(*args: Any, **options: Any) -> Tensor:
@@ -146,12 +148,56 @@ def test_loop_equals_the_original(golden: SimpleNamespace, mode: str) -> None:
 
 def test_four_given_latents_are_written_before_every_call(golden: SimpleNamespace) -> None:
     prefix = golden.tensors["loop/lat"][:, :, :4]
+    made = golden.tensors["loop/noise"].shape[2] - 4
     seen: list[Tensor] = []
     out = run_loop(golden, (4.5, None), prefix, seen)
     assert torch.equal(out[:, :, :4], prefix)
     for inputs in seen:
         assert torch.equal(inputs[:, :16, :4], prefix)
-        assert inputs[0, 32, :, 0, 0].tolist() == [0, 0, 0, 0, 1]
+        assert inputs[0, 32, :, 0, 0].tolist() == [0] * 4 + [1] * made
+
+
+@torch.no_grad()
+def published_loop(golden: SimpleNamespace, given: int, text: float, audio: float) -> Tensor:
+    """The segment loop of AVATARS.md 2.3 to 2.5, word for word, with `given` clean latents."""
+    case = part(golden.tensors, "loop/")
+    x, prefix = case["noise"].clone(), case["lat"][:, :, :given]
+    mask = torch.ones_like(x[:, :1])
+    mask[:, :, :given] = 0
+    channels = torch.cat([case["y"][:, :16], mask], dim=1)
+    line = torch.linspace(1, 0, golden.loop["steps"] + 1)
+    shift = golden.loop["shift"]
+    sigmas = shift * line / (1 + (shift - 1) * line)
+
+    def call(words: Tensor, sound: Tensor) -> Tensor:
+        inputs = torch.cat([x, channels], dim=1)
+        out: Tensor = golden.model(inputs, 1000 * sigma[None], words, sound)
+        return out
+
+    for sigma, after in pairwise(sigmas):
+        x[:, :, :given] = prefix
+        silent = torch.zeros_like(case["audio_emb"])
+        none, full = call(case["nega"], silent), call(case["posi"], case["audio_emb"])
+        if text == audio:
+            guided = none + text * (full - none)
+        else:
+            words = call(case["posi"], silent)
+            guided = none + text * (words - none) + audio * (full - words)
+        x = x + (after - sigma) * guided
+    x[:, :, :given] = prefix
+    return x
+
+
+@pytest.mark.parametrize("mode", ["joint", "split"])
+@pytest.mark.parametrize("given", [1, 4])
+def test_the_loop_is_the_published_one_with_any_prefix(
+    golden: SimpleNamespace, mode: str, given: int
+) -> None:
+    text, audio = golden.loop[mode]
+    prefix = golden.tensors["loop/lat"][:, :, :given]
+    ours = run_loop(golden, (text, audio), prefix, [])
+    theirs = published_loop(golden, given, text, audio)
+    assert (ours - theirs).abs().max() < 1e-4
 
 
 def test_the_loop_of_the_file_rounds_no_timestep(golden: SimpleNamespace) -> None:
