@@ -72,10 +72,11 @@ def _sample(setting: Setting) -> torch.Tensor:
     whole = _whole(setting)
     with reporter.timed("encoding"):
         prefix = setting.inputs.given(plan.given_frames)
-        pins = family.pins(setting.models, plan, setting.given_for(whole, prefix))
-    noise = setting.noise(count, whole.seed)
+        given = setting.given_for(whole, prefix)
+        pins = family.pins(setting.models, plan, given)
+    noise, generator = setting.draws(given, pins, whole.seed)
     state = LatentState(noise, pins.clean, pins.mask)
-    stepper = Stepper(*family.scheduler(plan, count))
+    stepper = Stepper(*family.scheduler(plan, count), generator)
     saved = SavedRun(setting.store.folder / "steps.safetensors", setting.store.key)
     resumed = saved.load()
     start = resumed.index if resumed is not None else 0

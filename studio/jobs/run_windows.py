@@ -52,11 +52,13 @@ def sample_window(
     given = replace(setting.given_for(window, prefix), suffix=suffix)
     with reporter.timed("encoding"):
         pins = family.pins(setting.models, setting.plan, given)
-    noise = setting.noise(given.latent_frames, window.seed)
+    noise, generator = setting.draws(given, pins, window.seed)
+    # Some models compute frames before the first one, to be dropped.
+    lead = noise.shape[2] - given.latent_frames
     state = LatentState(noise, pins.clean, pins.mask)
-    stepper = Stepper(*family.scheduler(setting.plan, given.latent_frames))
+    stepper = Stepper(*family.scheduler(setting.plan, given.latent_frames), generator)
     embeds = setting.prompts[window.prompt]
-    conditions = setting.conditions(pins, window.start, lambda _frames: embeds)
+    conditions = setting.conditions(pins, window.start - lead, lambda _frames: embeds)
     with ExitStack() as held:
         denoise = setting.open_denoiser(held, conditions)
         reporter.stage("sampling", window.index)
@@ -65,11 +67,12 @@ def sample_window(
                 with_cache(denoise, setting.plan, stepper),
                 state,
                 stepper,
-                frames=range(window.start, window.stop),
+                frames=range(window.start - lead, window.stop),
                 renoise=noise if family.pin_renoise and state.has_pins else None,
                 on_step=setting.on_step(),
             )
-    return done.with_pins() if state.has_pins else done.latent
+    whole = done.with_pins() if state.has_pins else done.latent
+    return whole[:, :, lead:]
 
 
 def _prefix(

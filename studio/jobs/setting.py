@@ -57,6 +57,7 @@ class Setting:
             audio=self.inputs.audio,
             faces=self.inputs.faces,
             audio_guidance_scale=getattr(self.request, "audio_guidance_scale", None),
+            seed=window.seed,
         )
 
     def conditions(
@@ -73,6 +74,14 @@ class Setting:
 
         shape = self.family.latent_shape(self.plan, latent_frames)
         return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
+
+    def draws(self, given: Given, pins: Pins, seed: int) -> tuple[torch.Tensor, Any]:
+        """What the stretch begins with, and the generator of later draws if there are any."""
+        from studio.models.family import Drawer
+
+        if isinstance(self.family, Drawer):
+            return self.family.draws(self.plan, given, pins)
+        return self.noise(given.latent_frames, seed), None
 
     def open_denoiser(self, held: ExitStack, conditions: Conditions) -> Denoise:
         """The family's denoiser, loaded, for as long as `held` is open."""
@@ -111,10 +120,11 @@ class Setting:
         ):
             if before.decoder:
                 decoder.restore(before.decoder)
-            for index in range(latents.shape[2]):
+            count = latents.shape[2] if getattr(decoder, "whole", False) else 1
+            for piece in latents.split(count, dim=2):
                 # A clip that ends with its sound may end inside a latent frame.
                 room = window.frames - writer.frames
-                frames = decoder.push(latents[:, :, index : index + 1])[:room]
+                frames = decoder.push(piece)[:room]
                 writer.write(frames)
                 reporter.decoded(len(frames))
                 tail = [*tail, *frames][-keep:] if keep else []

@@ -65,6 +65,8 @@ class Given:
     audio: tuple[Path, ...] = ()
     faces: tuple[FaceBox, ...] = ()
     audio_guidance_scale: float | None = None
+    seed: int | None = None
+    """Of the stretch, for families whose encoding of a picture is a draw."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,10 @@ class Family(Protocol):
         ...
 
     def latent_shape(self, plan: Plan, latent_frames: int) -> tuple[int, ...]:
-        """(1, C, T, h, w) of that many latent frames."""
+        """(1, C, T, h, w) of that many latent frames.
+
+        T may be more: the surplus is computed before the clip's first frame and dropped.
+        """
         ...
 
     def scheduler(self, plan: Plan, latent_frames: int) -> tuple[Any, torch.Tensor]:
@@ -159,6 +164,24 @@ class Family(Protocol):
 
     def preview(self, models: ModelManager, x0: torch.Tensor) -> Frames | None:
         """A few cheap pictures [n, h, w, 3] of predicted latents, or None."""
+        ...
+
+
+@runtime_checkable
+class Drawer(Protocol):
+    """A family that begins its runs otherwise than with a draw in the order of the axes."""
+
+    def draws(self, plan: Plan, given: Given, pins: Pins) -> tuple[torch.Tensor, Any]:
+        """(the latents that the run begins with, the generator of later draws or None)."""
+        ...
+
+
+@runtime_checkable
+class ChecksPictures(Protocol):
+    """A family whose checkpoints differ in the pictures that they take."""
+
+    def check_pictures(self, count: int) -> None:
+        """Raises RequestError if the checkpoint does not take so many; nothing is loaded."""
         ...
 
 
