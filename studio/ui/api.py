@@ -66,20 +66,20 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
 
     def rewrite(idea: str, mode: str = "normal", preset: str = "pocket") -> dict[str, Any]:
         """Turn an idea into a prompt (mode normal) or a shot list (mode director) for a model."""
-
-        def written() -> dict[str, Any]:
-            if mode not in ("normal", "director"):
-                raise RequestError(f"mode is normal or director (got {mode[:20]!r}); choose one")
-            found = write(idea, mode, engine.preset(preset))  # type: ignore[arg-type]
-            return found.model_dump(mode="json")
-
-        return _spoken(written)
+        return _spoken(lambda: _rewritten(engine, idea, mode, preset))
 
     def presets() -> list[dict[str, Any]]:
         """List the models: id, title, modes, defaults, limits and licence."""
         return [_model(preset) for preset in engine.presets.values()]
 
     return [generate, status, result, plan, rewrite, presets]
+
+
+def _rewritten(engine: Engine, idea: str, mode: str, preset: str) -> dict[str, Any]:
+    if mode not in ("normal", "director"):
+        raise RequestError(f"mode is normal or director (got {mode[:20]!r}); choose one")
+    found = write(idea, mode, engine.preset(preset))  # type: ignore[arg-type]
+    return found.model_dump(mode="json")
 
 
 def _model(preset: Preset) -> dict[str, Any]:

@@ -100,3 +100,17 @@ def test_hostile_values_are_refused_and_leave_no_job(served):
         assert "Traceback" not in answer.text
     assert len(studio.store.list(limit=1000)) == before
     assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_rewrite_gives_a_prompt_or_shots(client):
+    one = client.predict("red ball", "normal", "pocket", api_name="/rewrite")
+    assert "red ball" in one["text"]
+    many = client.predict("a red ball rises, then it falls", mode="director", api_name="/rewrite")
+    assert len(many["shots"]) >= 2
+    with pytest.raises(Exception, match="normal or director"):
+        client.predict("red ball", "sideways", "pocket", api_name="/rewrite")
+
+
+def test_only_these_endpoints_are_public(client):
+    named = set(client.view_api(return_format="dict")["named_endpoints"])
+    assert named == {"/generate", "/status", "/result", "/plan", "/rewrite", "/presets"}

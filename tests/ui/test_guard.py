@@ -191,3 +191,30 @@ def test_wrong_passwords_make_a_client_wait(rules):
     assert last.status_code == 429
     assert int(last.headers["retry-after"]) >= 1
     assert shut.post("/login", data={"password": "correct horse"}).status_code == 429
+
+
+def test_the_language_of_a_visitor():
+    from studio.ui.languages import chosen_language
+
+    assert chosen_language({"cookie": "studio-language=zh"}, "en") == "zh"
+    assert chosen_language({"cookie": "a=b; studio-language=en"}, "zh") == "en"
+    assert chosen_language({"cookie": "studio-language=../x"}, "en") == "en"
+    assert chosen_language({"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}, "en") == "zh"
+    assert chosen_language({"accept-language": "fr"}, "en") == "en"
+    assert chosen_language({"accept-language": "en"}, "zh") == "zh"
+
+
+def test_the_door_speaks_the_visitors_language():
+    import asyncio
+
+    from starlette.requests import Request
+
+    from studio.ui.door import Door
+    from studio.ui.texts import texts
+
+    door = Door("secret", b"k" * 32, texts("en"))
+    headers = [(b"cookie", b"studio-language=zh")]
+    scope = {"type": "http", "method": "GET", "path": "/login", "headers": headers}
+    page = asyncio.run(door.login(Request(scope))).body.decode()
+    assert texts("zh")("login.title") in page
+    assert 'lang="zh"' in page
