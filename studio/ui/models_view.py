@@ -48,9 +48,18 @@ def models_panel(engine: Engine) -> str:
     models = [look_at(engine, preset) for preset in engine.presets.values()]
     models.sort(key=lambda m: (not m.here, m.fits is False, m.memory_bytes))
     t = engine.t
+    usable = "".join(_card(engine, m) for m in models if m.here or m.fits is not False)
+    large = [_card(engine, m) for m in models if not m.here and m.fits is False]
+    folded = ""
+    if large:
+        said = esc(t("models.large", n=len(large)))
+        folded = (
+            f'<details class="vs-large"><summary class="vs-button">{said}</summary>'
+            f"<ul>{''.join(large)}</ul></details>"
+        )
     return (
         f'<section class="vs-models" aria-label="{esc(t("models"))}">'
-        f"{machine_line(engine)}<ul>{''.join(_card(engine, m) for m in models)}</ul>"
+        f"{machine_line(engine)}<ul>{usable}</ul>{folded}"
         f'<p class="vs-muted vs-note">{esc(t("models.own"))}</p></section>'
     )
 
@@ -77,7 +86,7 @@ def _card(engine: Engine, model: Model) -> str:
         state = f'<span class="vs-badge vs-good">{icon("check")} {esc(t("models.here"))}</span>'
     else:
         state = f'<span class="vs-badge">{esc(t("models.away"))}</span>'
-    described = t.words.get(f"model.{preset.id}", preset.description)
+    described = t.words.get(f"model.{preset.id}") or t.said(preset.description)
     return (
         f'<li class="vs-model" data-preset="{esc(preset.id)}" data-here="{int(model.here)}">'
         f"<header><h3>{esc(preset.title)}</h3>{state}</header>"
