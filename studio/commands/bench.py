@@ -22,6 +22,7 @@ import psutil
 import typer
 
 from studio.commands import bench_stream
+from studio.commands.bench_director import director
 from studio.commands.common import AsJson, DataDir, guarded, open_settings, show
 from studio.commands.make import Kitchen
 from studio.commands.scale import scale
@@ -34,6 +35,7 @@ from studio.jobs.context import all_presets, make_models
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.command()(bench_stream.stream)
 app.command()(scale)
+app.command()(director)
 
 Repeats = Annotated[int, typer.Option(min=1, max=50, help="Runs of each rival.")]
 PROMPT = "a red ball moves right over the meadow at day, static camera"
