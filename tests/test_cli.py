@@ -235,6 +235,12 @@ def test_shots_and_director_make_shot_lists(tmp_path: Path) -> None:
 def test_presets_and_rewrite_print_json() -> None:
     presets = json.loads(call("presets", "--json").stdout)
     assert "pocket" in [p["id"] for p in presets]
+    assert len(presets) >= 25
+    for preset in presets:
+        assert preset["licence"]
+        assert preset["modes"]
+        needed = preset["needed_bytes"]
+        assert needed["everything"] >= needed["one_part_at_a_time"] > 0
     result = call("rewrite", "a crimson ball going up", "--json")
     assert json.loads(result.stdout)["original"] == "a crimson ball going up"
 

@@ -120,13 +120,15 @@ def _run_retake(
 
 def open_setting(request: Request, plan: Plan, ctx: RunContext, reporter: Reporter) -> Setting:
     """Everything the run needs: family, inputs, prompts as embeddings."""
-    from studio.models.family import FrameMaker, family_for
+    from studio.models.family import ChecksPictures, FrameMaker, family_for
 
     with reporter.timed("loading"):
         family = family_for(find_preset(ctx.presets, request.preset), request.loras)
         store = SegmentStore(ctx.work_dir, run_key(request, plan, family))
         inputs = read_inputs(request, plan, reporter.notice)
     makes_frames = isinstance(family, FrameMaker)
+    if isinstance(family, ChecksPictures):
+        family.check_pictures(len(inputs.pictures))
     if makes_frames:
         check_frames_run(request, plan, family.preset, saves_latents=ctx.save_latents is not None)
     reporter.stage("encoding")

@@ -7,7 +7,7 @@ kohya's tools. A file whose keys do not all find their place is refused with the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,36 @@ def merge_lora(module: Any, lora: Lora) -> int:
     from safetensors.torch import load_file
 
     path = check_lora(lora)
-    pieces, foreign = sort_keys(load_file(path), set(dict(module.named_modules())))
+    changes, count = _changes(module, load_file(path), path.name)
+    parameters = dict(module.named_parameters())
+    for name, change in changes.items():
+        weight = parameters[name]
+        merged = weight.data.float() + lora.weight * change.to(weight.device)
+        weight.data = merged.to(weight.dtype)
+    return count
+
+
+def check_fit(module: Any, lora: Lora) -> None:
+    """Raises WeightsError unless the LoRA is made for `module`, whose weights need not be there.
+
+    Reads the file's header alone: a wrong file is refused before anything is loaded.
+    """
+    import torch
+
+    path = check_lora(lora)
+    shapes = {name: tuple(entry["shape"]) for name, entry in read_header(path).items()}
+    tensors = {
+        name: torch.ones(shape, device="cpu" if name.endswith("alpha") else "meta")
+        for name, shape in shapes.items()
+    }
+    _changes(module, tensors, path.name)
+
+
+def _changes(
+    module: Any, tensors: Mapping[str, torch.Tensor], file: str
+) -> tuple[dict[str, torch.Tensor], int]:
+    """(changes to parameters by name, how many modules they are in); all keys find a place."""
+    pieces, foreign = sort_keys(tensors, set(dict(module.named_modules())))
     changes: dict[str, torch.Tensor] = {}
     used = 0
     for name, piece in pieces.items():
@@ -114,15 +143,45 @@ def merge_lora(module: Any, lora: Lora) -> int:
             continue
         used += len(piece.keys)
         changes.update(delta)
-    LoadReport(used, (), tuple(sorted(foreign))).require_complete(f"the LoRA {path.name}")
+    LoadReport(used, (), tuple(sorted(foreign))).require_complete(f"the LoRA {file}")
     if not changes:
-        raise WeightsError(f"the LoRA {path.name} is empty; choose another file")
-    parameters = dict(module.named_parameters())
-    for name, change in changes.items():
-        weight = parameters[name]
-        merged = weight.data.float() + lora.weight * change.to(weight.device)
-        weight.data = merged.to(weight.dtype)
-    return len(pieces)
+        raise WeightsError(f"the LoRA {file} is empty; choose another file")
+    return changes, len(pieces)
+
+
+def lora_patch(module: Any, loras: Iterable[Lora]) -> Callable[[str, Any], Any]:
+    """patch(name, weight): the parameter with these LoRAs in it, as `merge_lora` would leave it.
+
+    For weights that come and go: `module` is only asked for names and shapes.
+
+    Raises:
+        WeightsError: if a file belongs to another architecture.
+    """
+    from safetensors.torch import load_file
+
+    merged: list[tuple[Lora, dict[str, Piece]]] = []
+    for lora in loras:
+        path = check_lora(lora)
+        pieces, foreign = sort_keys(load_file(path), set(dict(module.named_modules())))
+        for name, piece in pieces.items():
+            if _deltas(module.get_submodule(name), name, piece) is None:
+                foreign += piece.keys
+        used = sum(len(piece.keys) for piece in pieces.values()) - len(foreign)
+        LoadReport(used, (), tuple(sorted(foreign))).require_complete(f"the LoRA {path.name}")
+        merged.append((lora, pieces))
+
+    def patch(full: str, weight: Any) -> Any:
+        name = full.rpartition(".")[0]
+        for lora, pieces in merged:
+            if name not in pieces:
+                continue
+            change = (_deltas(module.get_submodule(name), name, pieces[name]) or {}).get(full)
+            if change is not None:
+                added = weight.float() + lora.weight * change.to(weight.device)
+                weight = added.to(weight.dtype)
+        return weight
+
+    return patch
 
 
 def sort_keys(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from studio.core.errors import WeightsError
 from studio.core.request import Lora
 from studio.models.component import ComponentSpec
+from studio.models.families.skeleton import check_loras
 from studio.models.lora import lora_key, merge_lora
 from studio.models.single_file import check_file, load_single_file
 from studio.models.weights import (
@@ -88,6 +89,7 @@ class PartsFolder:
             )
         wanted = self.dtype if dtype is None else dtype
         merged = tuple(loras)
+        check_loras(folder, merged)
         file = self.files.get(part)
 
         def load(device: torch.device) -> Any:
@@ -148,7 +150,7 @@ def torch_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def _load_module(folder: Path, dtype: str, device: torch.device, file: Path | None = None) -> Any:
     """The module of `folder`, in evaluation mode, on `device`; refused unless every key fits."""
-    kind, is_diffusers = _module_class(folder)
+    kind, is_diffusers = module_class(folder)
     wanted = torch_dtype(dtype, device)
     if file is not None:
         module = load_single_file(kind, read_config(folder), file, wanted)
@@ -199,7 +201,7 @@ def _align(module: Any) -> None:
             tensor.data = tensor.data.clone()
 
 
-def _module_class(folder: Path) -> tuple[Any, bool]:
+def module_class(folder: Path) -> tuple[Any, bool]:
     """The class that config.json names, and whether it is diffusers' (else transformers')."""
     config = read_config(folder)
     name = config.get("_class_name")

@@ -17,6 +17,7 @@ from studio.core.preset import Preset
 from studio.core.request import Lora
 from studio.models.component import ComponentSpec
 from studio.models.families.diffusers_parts import PartsFolder, torch_dtype
+from studio.models.families.skeleton import skeleton
 from studio.models.weights import find_folder, read_config
 
 if TYPE_CHECKING:
@@ -123,23 +124,6 @@ def network_spec(
     folder = layout.place(part)
     spec = PartsFolder(folder.parent).spec(folder.name, dtype=dtype, loras=loras, finish=finish)
     return replace(spec, kind=part, key=f"{part}:{spec.key}:{finish.__name__}")
-
-
-def skeleton(folder: Path) -> Any:
-    """The component's class with its settings and no memory behind its weights.
-
-    Raises:
-        WeightsError: if its class is not known here.
-    """
-    from accelerate import init_empty_weights
-
-    from studio.models.families.diffusers_parts import _module_class
-
-    kind, is_diffusers = _module_class(folder)
-    with init_empty_weights():
-        if is_diffusers:
-            return kind.from_config(read_config(folder))
-        return kind(kind.config_class.from_pretrained(str(folder)))
 
 
 class Stage:

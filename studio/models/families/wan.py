@@ -100,6 +100,10 @@ class WanFamily:
         made = text.encode(models, [*prompts, *([negative] if guided else [])])
         return [PromptEmbeds(made[p], made[negative] if guided else None) for p in prompts]
 
+    def check_pictures(self, count: int) -> None:
+        """Raises RequestError if the checkpoint does not take so many pictures."""
+        check_pictures(self.layout, self.preset.title, count > 0, count > 1)
+
     def encode_frames(self, models: ModelManager, frames: Frames) -> torch.Tensor:
         """Normalised latents [1, C, T', h, w] of frames [T, H, W, 3]."""
         from studio.models.families.wan_vae import encode_video, frames_to_video

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from studio.core.errors import PresetError, RequestError
+from studio.core.errors import PresetError, RequestError, WeightsError
 from studio.core.preset import Preset
 from studio.models.families.diffusers_parts import PRIOR, PartsFolder
 
@@ -63,6 +63,11 @@ def read_layout(preset: Preset, parts: PartsFolder) -> WanLayout:
     index = parts.index()
     experts = tuple(p for p in ("transformer", "transformer_2") if parts.has(p))
     config = parts.config(experts[0] if experts else "transformer")
+    if config.get("_class_name") != "WanTransformer3DModel":
+        raise WeightsError(
+            f"{parts.folder} holds {config.get('_class_name') or 'no transformer'}, which is not "
+            f"what {preset.title} is made of; pick the preset that these weights belong to"
+        )
     sees_images = config.get("image_dim") is not None
     tokens = preset.limits.max_prompt_tokens
     if sees_images and tokens != CLIP_TOKENS:
