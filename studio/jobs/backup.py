@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studio.core.errors import StorageError
 from studio.jobs.database import explain
+from studio.jobs.space import Space
 from studio.jobs.store import JobStore
 
 log = logging.getLogger("studio.jobs")
@@ -21,6 +22,17 @@ def open_store(path: Path) -> JobStore:
     Raises:
         StorageError: if it cannot be read or written at all.
     """
+    try:
+        return _open(path)
+    except StorageError:
+        # SQLite needs a few bytes even to read; they were set aside for this.
+        if not Space(path.parent).drop_ballast():
+            raise
+        log.warning("the disk is full; the bytes set aside were given up to open the job store")
+        return _open(path)
+
+
+def _open(path: Path) -> JobStore:
     if path.exists() and not is_sound(path):
         aside = path.with_name(f"{path.name}.broken-{int(time.time())}")
         _set_aside(path, aside)

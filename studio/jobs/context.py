@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from studio.core.errors import StudioError
+from studio.core.errors import PresetError, StudioError
 from studio.core.events import Done, Event
-from studio.core.preset import Preset, load_presets
+from studio.core.preset import Preset, load_presets, parse_preset
 from studio.core.request import Request
 from studio.core.settings import Settings
+
+log = logging.getLogger("studio.worker")
 
 if TYPE_CHECKING:
     from studio.models.family import Conditions, Family
@@ -88,6 +91,32 @@ def make_models(settings: Settings) -> ModelManager:
 def all_presets(settings: Settings) -> dict[str, Preset]:
     """The studio's presets and the user's own."""
     return load_presets([settings.presets_dir, settings.user_presets_dir])
+
+
+def presets_for(settings: Settings, wanted: str) -> dict[str, Preset]:
+    """All presets that can be used; a broken file of another one does not stop the job.
+
+    Raises:
+        PresetError: for the broken file, if `wanted` is in none of the others.
+    """
+    try:
+        return all_presets(settings)
+    except PresetError as broken:
+        found = _whole_presets(settings)
+        if wanted not in found:
+            raise
+        log.warning("a preset is left out: %s", broken)
+        return found
+
+
+def _whole_presets(settings: Settings) -> dict[str, Preset]:
+    found: dict[str, Preset] = {}
+    for folder in (settings.presets_dir, settings.user_presets_dir):
+        for path in sorted(folder.glob("*.toml")):
+            with suppress(PresetError, OSError, UnicodeDecodeError):
+                preset = parse_preset(path.read_text(encoding="utf-8"), path.name)
+                found.setdefault(preset.id, preset)
+    return found
 
 
 def pick_device(wish: str) -> str:

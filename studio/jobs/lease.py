@@ -17,8 +17,9 @@ from studio.jobs.records import Job, LeaseLost, Stop
 
 MAX_STRIKES = 3
 """A job that ended its worker this often without finishing a window is given up."""
-MAX_ATTEMPTS = 20
-"""A job that was begun this often is given up, whoever ended its workers."""
+MAX_ATTEMPTS = 100
+"""A job that was begun this often is given up, whoever ended its workers. Far above what bad luck
+does: that the machine was switched off twenty times says nothing about the job."""
 
 _TOP = "SELECT max(priority) FROM job WHERE state = 'queued'"
 _OWNER = """SELECT owner FROM turn WHERE EXISTS (

@@ -52,10 +52,16 @@ class Space:
             if not self._ballast.exists() and self._free_bytes() > 4 * BALLAST_BYTES:
                 self._ballast.write_bytes(b"\0" * BALLAST_BYTES)
 
-    def drop_ballast(self) -> None:
-        """Give the set aside bytes up, so that the job store can be written once more."""
-        with suppress(OSError):
-            self._ballast.unlink(missing_ok=True)
+    def drop_ballast(self) -> bool:
+        """Give the set aside bytes up, so that the job store can be written once more.
+
+        Whether there were any.
+        """
+        try:
+            self._ballast.unlink()
+        except OSError:
+            return False
+        return True
 
     def _full(self, free: int) -> str:
         return (

@@ -39,6 +39,7 @@ log = logging.getLogger("studio.supervisor")
 
 LOCAL = "local-"
 LOG_BYTES = 5 * 2**20
+KILLED_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,8 @@ class Supervisor(threading.Thread):
     def _watch(self, child: _Child) -> None:
         returncode = child.process.poll()
         if returncode is not None:
-            self._child = None
+            # Forgotten only once all is written down: on a full disk the next tick tries again,
+            # else its job would count as running until the lease ran out.
             self._bury(child, returncode)
             return
         running = self.store.list(states=["running"], limit=20)
@@ -264,13 +266,14 @@ class Supervisor(threading.Thread):
             out_of_memory=now_killed != child.oom_kills if known else None,
             we_killed=child.ended_by_us,
         )
-        log.info("worker ended", extra={"kind": end.kind, "status": returncode})
-        self.exits.append(end)
         if end.kind == "storage":
             self.space.drop_ballast()
             self.store.hold("storage", end.message)
         job = self.store.interrupt(child.worker_id, end.message, strike=end.strike, rung=end.rung)
         self.store.revive()
+        self._child = None
+        self.exits.append(end)
+        log.info("worker ended", extra={"kind": end.kind, "status": returncode})
         self._pace(end, job)
 
     def _pace(self, end: Exit, job: Job | None) -> None:
@@ -284,7 +287,9 @@ class Supervisor(threading.Thread):
             self._failures += 1
         if self._failures >= 2:
             wait = self.policy.back_off_s * 2 ** min(self._failures - 2, 20)
-            self._not_before = time.monotonic() + min(wait, self.policy.back_off_max_s)
+            # Whoever ends workers from outside does not wait for us: neither do the jobs for long.
+            most = KILLED_WAIT_S if end.kind == "killed" else self.policy.back_off_max_s
+            self._not_before = time.monotonic() + min(wait, most)
         if job is None and end.kind in ("start", "crash"):
             why = last_line(self.settings.data_dir / "logs" / "worker.log")
             self.store.hold("worker", f"{end.message}; it is tried again soon ({why})")

@@ -26,9 +26,9 @@ from studio.jobs.context import (
     DEFAULT_RUNNER,
     RunContext,
     Runner,
-    all_presets,
     load_runner,
     make_models,
+    presets_for,
 )
 from studio.jobs.heartbeat import Heartbeat
 from studio.jobs.log import log_as_json
@@ -191,7 +191,7 @@ class Worker:
             outputs_dir=self.settings.outputs_dir,
             cache_dir=self.settings.cache_dir,
             models=self._models,
-            presets=all_presets(self.settings),
+            presets=presets_for(self.settings, job.preset),
             emit=self._reporter(job),
             owner=job.owner,
             should_stop=lambda: heart.stop_asked or self.quit.is_set(),

@@ -20,20 +20,25 @@ from tests.faults import toy
 from tests.faults.conftest import TOY, Studio, wait_for
 
 
+def all_done(studio: Studio, jobs: int) -> bool:
+    """Whether every job became a clip."""
+    return studio.store.counts() == {"done": jobs}
+
+
 def kill_storm(studio: Studio, jobs: int, kills: int, seed: int) -> None:
     """`kills` SIGKILLs at random moments over `jobs` 3-window jobs; all end as if unbroken."""
     supervisor = studio.open()
     ids = [studio.submit(seed=k) for k in range(jobs)]
     dice = random.Random(seed)
     for _ in range(kills):
-        wait_for(lambda: supervisor.worker_pid() is not None or not studio.store.counts())
+        wait_for(lambda: studio.store.counts().keys() & {"running"} or all_done(studio, jobs))
         time.sleep(dice.uniform(0.0, 1.5))
         with suppress(ProcessLookupError):
             pid = supervisor.worker_pid()
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
                 wait_for(lambda gone=pid: supervisor.worker_pid() != gone)
-        if studio.store.counts() == {"done": jobs}:
+        if all_done(studio, jobs):
             break
     for k, job_id in enumerate(ids):
         job = studio.wait(job_id, "done", "failed")
