@@ -29,6 +29,7 @@ from studio.commands.common import (
     show,
     takes,
 )
+from studio.commands.needs import estimated
 from studio.commands.wishes import Ready, Wish, make_ready
 from studio.core.errors import Cancelled, RequestError, StorageError, StudioError
 from studio.core.events import Event, Notice, Progress, SegmentDone
@@ -86,9 +87,10 @@ def plan(wish: Wish) -> None:
     value, texts = [], []
     for ready in make_ready(wish, settings):
         cluster = cluster_for(settings, ready.plan, ready.preset)
-        value.append(asdict(ready.plan) | ({} if cluster is None else {"cluster": cluster}))
+        needed = estimated(ready, settings)
+        value.append(asdict(needed) | ({} if cluster is None else {"cluster": cluster}))
         more = "" if cluster is None else f"\n{cluster_text(cluster)}"
-        texts.append(describe(ready.plan) + more)
+        texts.append(describe(needed) + more)
     text = "\n\n".join(texts)
     show(value if wish.prompts_file else value[0], text, as_json=wish.as_json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -62,15 +62,9 @@ def estimate(
     `missing_bytes` of weights must be downloaded first. What is loaded at a time follows
     `offload`: everything, one part after another, or a transformer streamed block by block.
     """
-    compute = _resident(preset, offload) + _activations(plan, preset)
-    weights = preset.memory.weights_bytes
-    if machine.device_free_bytes is None:
-        device, host = 0, PROCESS_BYTES + compute
-    else:
-        on_host = 0 if offload in ("none", "disk") else weights
-        device, host = compute, PROCESS_BYTES + on_host
-    disk = missing_bytes + _disk(plan, preset)
-    lack = _lacks(machine, device, host, disk)
+    need = _need(plan, preset, machine, offload, missing_bytes)
+    lack = _lacks(machine, *need)
+    device, host, disk = need
     seconds = None
     if pace is not None:
         seconds = plan.forwards * pace.seconds_a_forward + plan.frames * pace.seconds_a_frame
@@ -80,8 +74,32 @@ def estimate(
         disk_bytes=disk,
         seconds=seconds,
         fits=not lack,
-        advice=_advice(lack, plan, preset, offload),
+        advice=_advice(lack, plan, preset, offload, machine, missing_bytes),
     )
+
+
+def _need(
+    plan: Plan, preset: Preset, machine: Machine, offload: Offload, missing_bytes: int
+) -> tuple[int, int, int]:
+    """Bytes on the device, on the host and on disk."""
+    compute = _resident(preset, offload) + _activations(plan, preset)
+    if machine.device_free_bytes is None:
+        device, host = 0, PROCESS_BYTES + compute
+    else:
+        on_host = 0 if offload in ("none", "disk") else preset.memory.weights_bytes
+        device, host = compute, PROCESS_BYTES + on_host
+    return device, host, missing_bytes + _disk(plan, preset)
+
+
+def within(machine: Machine, budget_bytes: int) -> Machine:
+    """The machine with no more for models than the budget; 0 is no budget."""
+    if not budget_bytes:
+        return machine
+    device = machine.device_free_bytes
+    if device is not None:
+        return replace(machine, device_free_bytes=min(device, budget_bytes))
+    host = min(machine.host_free_bytes, budget_bytes + PROCESS_BYTES)
+    return replace(machine, host_free_bytes=host)
 
 
 def _resident(preset: Preset, offload: Offload) -> int:
@@ -129,7 +147,45 @@ def _lacks(machine: Machine, device: int, host: int, disk: int) -> dict[str, int
     return {name: value for name, value in short.items() if value > 0}
 
 
-def _advice(lack: dict[str, int], plan: Plan, preset: Preset, offload: Offload) -> str:
+STRONGER: dict[Offload, tuple[Offload, ...]] = {
+    "none": ("auto", "block", "disk"),
+    "auto": ("block", "disk"),
+    "model": ("block", "disk"),
+    "block": ("disk",),
+    "disk": (),
+}
+
+
+def changes(preset: Preset, plan: Plan, offload: Offload) -> list[tuple[Offload, tuple[int, int]]]:
+    """(offload, size) that need less, the nearest first: stronger offloads, then smaller sizes."""
+    stronger, size = STRONGER[offload], (plan.width, plan.height)
+    smaller = [s for s in preset.limits.sizes if s[0] * s[1] < plan.width * plan.height]
+    smaller.sort(key=lambda s: s[0] * s[1], reverse=True)
+    found = [(mode, size) for mode in stronger]
+    return found + [(mode, other) for other in smaller for mode in (offload, *stronger)]
+
+
+def _fitting(
+    plan: Plan, preset: Preset, machine: Machine, offload: Offload, missing_bytes: int
+) -> str:
+    """The nearest change with which the run fits, or ""."""
+    for mode, (width, height) in changes(preset, plan, offload):
+        other = replace(plan, width=width, height=height)
+        if _lacks(machine, *_need(other, preset, machine, mode, missing_bytes)):
+            continue
+        said = [] if width == plan.width and height == plan.height else [f"{width}x{height}"]
+        return " and ".join([*said, *([] if mode == offload else [f"offload: {mode}"])])
+    return ""
+
+
+def _advice(
+    lack: dict[str, int],
+    plan: Plan,
+    preset: Preset,
+    offload: Offload,
+    machine: Machine,
+    missing_bytes: int,
+) -> str:
     """The nearest change that helps, as a sentence; "" when nothing is missing."""
     if not lack:
         return ""
@@ -137,6 +193,10 @@ def _advice(lack: dict[str, int], plan: Plan, preset: Preset, offload: Offload) 
     said = f"{lack[name] / 2**30:.1f} GiB of {name} are missing"
     if name == "disk":
         return f"{said}; free some, or choose another data directory."
+    fitting = _fitting(plan, preset, machine, offload, missing_bytes)
+    if fitting:
+        return f"{said}; choose {fitting}."
+    # Nothing fits alone: the next step down, of several.
     smaller = [s for s in preset.limits.sizes if s[0] * s[1] < plan.width * plan.height]
     ladder: dict[str, str] = {"none": "auto", "auto": "block", "model": "block", "block": "disk"}
     if offload in ladder:

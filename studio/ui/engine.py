@@ -26,7 +26,7 @@ from studio.library.library import Library
 from studio.media.audio import load_sound
 from studio.media.images import load_image, probe_image
 from studio.media.inputs import store_input
-from studio.stitching.estimate import estimate, pace_of
+from studio.stitching.estimate import estimate, pace_of, within
 from studio.stitching.windows import make_plan
 from studio.ui.devices import device_free_bytes
 from studio.ui.downloads import Downloads
@@ -109,7 +109,8 @@ class Engine:
 
     def machine(self) -> Machine:
         """What is free now."""
-        return read_machine(self.settings.data_dir, device_free_bytes())
+        free = read_machine(self.settings.data_dir, device_free_bytes())
+        return within(free, self.settings.budget_bytes)
 
     def usual_need(self, preset: Preset) -> Estimate | None:
         """What the preset's usual clip needs; None if nothing usual can be planned."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from studio.core.machine import Machine, free_memory, read_machine
-from studio.stitching.estimate import PROCESS_BYTES, Pace, estimate, pace_of
+from studio.stitching.estimate import PROCESS_BYTES, Pace, estimate, pace_of, within
 from tests.stitching.plans import plan, preset
 
 GB = 2**30
@@ -90,3 +90,28 @@ def test_read_machine_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert found.disk_free_bytes > 0
     assert found.host_free_bytes > 0
     assert found.device_free_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("device", "offload", "said"),
+    [
+        (9, "none", "choose offload: block"),
+        (10.5, "none", "choose offload: auto"),
+        (3.5, "none", "choose offload: block"),
+        (2.6, "auto", "choose 128x96 and offload: block"),
+    ],
+)
+def test_the_change_that_is_named_fits(device: float, offload: str, said: str) -> None:
+    need = estimate(plan(BIG), BIG, machine(device=device), offload=offload)
+    assert not need.fits
+    assert said in need.advice
+    words = need.advice.replace(".", "").split()
+    stronger = words[-1]
+    size = {"width": 128, "height": 96} if "128x96" in words else {}
+    assert estimate(plan(BIG, **size), BIG, machine(device=device), offload=stronger).fits
+
+
+def test_a_budget_is_all_that_models_may_take() -> None:
+    assert within(machine(), 0) == machine()
+    assert within(machine(), GB).host_free_bytes == GB + PROCESS_BYTES
+    assert within(machine(device=80), GB) == machine(device=1)
