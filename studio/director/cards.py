@@ -128,7 +128,7 @@ def _again(
 ) -> DirectedShot:
     if shot.locked:
         raise RequestError("this shot is locked; unlock it to rewrite it")
-    mode = cards.mode if cards.mode != "off" else "normal"
+    mode: DirectorMode = cards.mode if cards.mode != "off" else "normal"
     fresh = rewrite(shot.short, mode, preset, user_file=user_file).shots[0]
     return fresh.model_copy(update={"seconds": shot.seconds, "join": shot.join})
 
