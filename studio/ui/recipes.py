@@ -33,7 +33,6 @@ class Recipes:
     name: gr.Textbox
     save: gr.Button
     drop: gr.Button
-    kept: gr.BrowserState
     room: gr.Accordion
     """What they are folded into."""
 
@@ -70,8 +69,7 @@ def build_recipes(engine: Engine, kind: str, quality: gr.Radio, room: gr.Accordi
     with gr.Row():
         save = gr.Button(t("recipes.save"), size="sm", elem_id=f"{kind}-recipe-save")
         drop = gr.Button(t("recipes.drop"), size="sm", elem_id=f"{kind}-recipe-drop")
-    kept = gr.BrowserState(None, storage_key=f"studio-recipes-{kind}", secret=SECRET)
-    return Recipes(quality, chosen, name, save, drop, kept, room)
+    return Recipes(quality, chosen, name, save, drop, room)
 
 
 def wire_recipes(demo: gr.Blocks, engine: Engine, form: Form, recipes: Recipes) -> None:
@@ -79,6 +77,8 @@ def wire_recipes(demo: gr.Blocks, engine: Engine, form: Form, recipes: Recipes) 
     from studio.ui.wire import QUIET, RAW
 
     parts = form.parts
+    # At the top of the page: inside a folded part it would not read what the browser kept.
+    kept = gr.BrowserState(None, storage_key=f"studio-recipes-{form.kind}", secret=SECRET)
     recipes.quality.input(
         lambda quality, preset: quality_values(engine.preset(preset), quality),
         [recipes.quality, parts["preset"]],
@@ -86,28 +86,28 @@ def wire_recipes(demo: gr.Blocks, engine: Engine, form: Form, recipes: Recipes) 
         **QUIET,
     )
     recipes.save.click(
-        lambda data: _save(form, recipes, data),
-        {*form.inputs, recipes.name, recipes.kept},
-        [recipes.kept, recipes.chosen, recipes.name],
+        lambda data: _save(form, recipes, kept, data),
+        {*form.inputs, recipes.name, kept},
+        [kept, recipes.chosen, recipes.name],
         **RAW,
     )
     recipes.drop.click(
-        lambda chosen, kept: _drop(recipes, chosen, kept),
-        [recipes.chosen, recipes.kept],
-        [recipes.kept, recipes.chosen],
+        lambda chosen, known: _drop(recipes, kept, chosen, known),
+        [recipes.chosen, kept],
+        [kept, recipes.chosen],
         **RAW,
     )
     recipes.chosen.input(
-        lambda chosen, kept: _take(form, chosen, kept),
-        [recipes.chosen, recipes.kept],
+        lambda chosen, known: _take(form, chosen, known),
+        [recipes.chosen, kept],
         [*parts.values(), form.error],
         **RAW,
     )
     # What is folded away is not there yet when the page loads.
     gr.on(
         [demo.load, recipes.room.expand],
-        lambda kept: gr.update(choices=sorted(_read(kept)), value=None),
-        recipes.kept,
+        lambda known: gr.update(choices=sorted(_read(known)), value=None),
+        kept,
         recipes.chosen,
         **QUIET,
     )
@@ -121,23 +121,26 @@ def _read(kept: object) -> dict[str, dict[str, Any]]:
     return dict(list(good.items())[:MAX_KEPT])
 
 
-def _save(form: Form, recipes: Recipes, data: Mapping[Component, Any]) -> dict[Component, Any]:
+def _save(
+    form: Form, recipes: Recipes, kept: gr.BrowserState, data: Mapping[Component, Any]
+) -> dict[Component, Any]:
     name = " ".join(str(data[recipes.name] or "").split())[:MAX_NAME]
-    kept = _read(data[recipes.kept])
     if not name:
         return {recipes.chosen: gr.skip()}
     values = {k: v for k, v in form.values(data).items() if k not in NOT_KEPT}
-    kept = {**kept, name: values}
+    known = {**_read(data[kept]), name: values}
     return {
-        recipes.kept: kept,
-        recipes.chosen: gr.update(choices=sorted(kept), value=name),
+        kept: known,
+        recipes.chosen: gr.update(choices=sorted(known), value=name),
         recipes.name: "",
     }
 
 
-def _drop(recipes: Recipes, chosen: object, kept: object) -> dict[Component, Any]:
-    left = {name: values for name, values in _read(kept).items() if name != chosen}
-    return {recipes.kept: left, recipes.chosen: gr.update(choices=sorted(left), value=None)}
+def _drop(
+    recipes: Recipes, kept: gr.BrowserState, chosen: object, known: object
+) -> dict[Component, Any]:
+    left = {name: values for name, values in _read(known).items() if name != chosen}
+    return {kept: left, recipes.chosen: gr.update(choices=sorted(left), value=None)}
 
 
 def _take(form: Form, chosen: object, kept: object) -> dict[Component, Any]:

@@ -63,3 +63,13 @@ def test_a_sentence_is_translated_with_what_it_says():
     assert translate(said, "en") == said
     assert translate("no such sentence {a}", "zh") == "no such sentence {a}"
     assert translate("the disk of D is full; free some space", "zh").startswith("D 所在磁盘")
+
+
+def test_every_model_is_described_in_chinese():
+    from studio.core.preset import load_presets
+    from studio.ui.texts import texts
+
+    t = texts("zh")
+    for preset in load_presets([ROOT / "presets"]).values():
+        said = t.words.get(f"model.{preset.id}") or t.said(preset.description)
+        assert re.search(r"[\u4e00-\u9fff]", said), preset.id
