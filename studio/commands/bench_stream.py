@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.commands import stream_rival
 from studio.commands.common import AsJson, guarded, show
 from studio.core.errors import StudioError
 
@@ -32,7 +31,7 @@ def stream(
 ) -> None:
     """Wan 1.3B and UMT5-XXL's first layers with random weights: memory, time, bytes."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="studio-bench-") as made:
-        folders = write_models(Path(made))
+        folders = _written(Path(made))
         value: dict[str, Any] = {part: _compare(part, folders[part], repeats) for part in PARTS}
         layered = _run("layer_major", str(folders["transformer"]), str(WINDOWS))
         if layered is None:
@@ -40,6 +39,16 @@ def stream(
         layered["weights_bytes"] = value["transformer"]["weights_bytes"]
         value["layer_major"] = layered
     show(value, _text(value), as_json=as_json)
+
+
+def _written(root: Path) -> dict[str, Path]:
+    """The folders of both models, written by another process: this one stays small."""
+    if not sys.platform.startswith("linux"):
+        raise StudioError("memory is read from /proc; run this bench on Linux")
+    stream_rival.warm_imports()
+    if _run("write", str(root)) is None:
+        raise StudioError(f"the models could not be written to {root}; see the message above")
+    return {part: root / part for part in PARTS}
 
 
 def write_models(root: Path) -> dict[str, Path]:
@@ -130,16 +139,37 @@ def _median(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return {figure: statistics.median(run[figure] for run in runs) for figure in FIGURES}
 
 
-def _run(*arguments: str) -> dict[str, Any] | None:
-    """One measurement in a process of its own; None if it could not run."""
-    command = [sys.executable, "-m", "studio.commands.stream_rival", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        sys.stderr.write(f"{' '.join(arguments[:-1])}: {last}\n")
-        return None
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+def _run(name: str, *arguments: str) -> dict[str, Any] | None:
+    """One measurement in a process of its own; None if it could not run.
+
+    The process is forked from this one, which has imported everything and loaded nothing.
+    """
+    from multiprocessing import get_context
+
+    fork = get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+    process = fork.Process(target=_answer, args=(there, name, arguments))
+    process.start()
+    there.close()
+    try:
+        found: dict[str, Any] | None = here.recv()
+    except EOFError:
+        found = None
+    process.join()
+    if found is None:
+        sys.stderr.write(f"{name} {' '.join(arguments[:2])}: ended early, {process.exitcode}\n")
     return found
+
+
+def write_part(arguments: Sequence[str]) -> dict[str, str]:
+    """Write both models into the folder that is the only argument."""
+    return {part: str(path) for part, path in write_models(Path(arguments[0])).items()}
+
+
+def _answer(there: Any, name: str, arguments: Sequence[str]) -> None:
+    rival: Any = write_part if name == "write" else stream_rival.RUNS[name]
+
+    there.send(rival(arguments))
 
 
 def _text(value: Mapping[str, Any]) -> str:

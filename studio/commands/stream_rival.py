@@ -1,16 +1,14 @@
-"""One rival of `bench stream` in a process of its own: `python -m studio.commands.stream_rival`.
+"""One rival of `bench stream`: loads a model one way, runs it, tells memory, time and bytes.
 
-Loads a model one way, runs it, and prints one JSON object about memory, time and bytes.
+Each runs in a process of its own, forked from one that has imported everything.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +108,6 @@ def measure(part: str, mode: str, folder: Path) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    class_of(part)
     warm_imports()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     base, written = status("VmRSS"), counted("write_bytes")
@@ -149,7 +146,10 @@ def warm_imports() -> None:
     import diffusers.hooks  # noqa: F401
     import safetensors.torch  # noqa: F401
 
-    import studio.models.offload  # noqa: F401
+    import studio.models.layer_major  # noqa: F401
+
+    for part in ("transformer", "text_encoder"):
+        class_of(part)
 
 
 def read_so_far(module: Any) -> int:
@@ -190,11 +190,7 @@ def layer_major(folder: Path, windows: int) -> dict[str, Any]:
     }
 
 
-RUNS: dict[str, Callable[[list[str]], dict[str, Any]]] = {
+RUNS: dict[str, Callable[[Sequence[str]], dict[str, Any]]] = {
     "measure": lambda args: measure(args[0], args[1], Path(args[2])),
     "layer_major": lambda args: layer_major(Path(args[0]), int(args[1])),
 }
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(RUNS[sys.argv[1]](sys.argv[2:])) + "\n")

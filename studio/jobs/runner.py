@@ -16,10 +16,11 @@ from studio.core.errors import MemoryBudgetError
 from studio.core.events import Done, Notice
 from studio.core.plan import Plan
 from studio.core.preset import find_preset
-from studio.core.request import Request, Retake, dump_request
+from studio.core.request import Offload, Request, Retake, dump_request
 from studio.jobs.context import RunContext
 from studio.jobs.finish import finish
 from studio.jobs.inputs import audio_seconds, continue_clip, find_clip, read_inputs
+from studio.jobs.ladder import rungs
 from studio.jobs.parts import find_parts
 from studio.jobs.reporter import Reporter
 from studio.jobs.run_frames import check_frames_run, run_frames
@@ -40,31 +41,44 @@ FRUGAL = ("model", "block", "disk")
 
 
 def run(request: Request, ctx: RunContext) -> Done:
-    """Make the clip of `request`; when memory runs out, once more with less kept in it.
+    """Make the clip of `request`; when memory runs out, again one rung lower (see ladder).
 
     Raises:
         Cancelled: if `ctx.should_stop()` said so; the windows are kept.
         StudioError: for what can be explained: a request that does not fit, weights that are not
             there, a full disk, numbers that are none.
     """
-    ctx.models.frugal = request.offload in FRUGAL
-    if ctx.models.frugal:
+    left = rungs(request, find_preset(ctx.presets, request.preset))
+    while True:
+        _set_offload(request, ctx)
+        try:
+            return _run(request, ctx)
+        except (MemoryError, MemoryBudgetError, RuntimeError) as error:
+            if not is_memory(error) or not left:
+                raise
+        # Outside the handler: the error's traceback would keep the model's tensors alive.
+        rung = left.pop(0)
+        request = request.model_copy(update=rung.changes)
         ctx.models.free_all()
-    try:
-        return _run(request, ctx)
-    except (MemoryError, MemoryBudgetError, RuntimeError) as error:
-        if ctx.models.frugal or not is_memory(error):
-            raise
-    # Outside the handler: the error's traceback would keep the model's tensors alive.
-    ctx.models.frugal = True
-    ctx.models.free_all()
-    ctx.emit(
-        Notice(
-            "memory ran out: the run goes on with only one part of the model in memory at a "
-            "time, which is slower; finished windows are kept"
+        ctx.emit(Notice(f"memory ran out: {rung.sentence}"))
+
+
+def _set_offload(request: Request, ctx: RunContext) -> None:
+    """Tell the manager what leaves memory when; parts that were placed otherwise go."""
+    models = ctx.models
+    wanted: Offload = request.offload
+    if wanted == "block" and models.device_name == "cpu":
+        ctx.emit(
+            Notice(
+                "offload block moves blocks between the host and an accelerator, and this machine "
+                "computes on the host: it does what model does; disk needs the least memory"
+            )
         )
-    )
-    return _run(request, ctx)
+        wanted = "model"
+    models.frugal = wanted in FRUGAL
+    if models.frugal or wanted != models.offload:
+        models.free_all()
+    models.offload = wanted
 
 
 def is_memory(error: Exception) -> bool:

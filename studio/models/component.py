@@ -23,6 +23,8 @@ class ComponentSpec:
     """Gives the finished part on the device it is handed."""
     bytes: int = 0
     """What it is expected to take; measured once it is there."""
+    stream: Load | None = field(default=None, compare=False, repr=False)
+    """Gives the part with its blocks left in their file, where that can be done."""
 
 
 @dataclass
@@ -40,6 +42,10 @@ def module_bytes(module: Any) -> int:
     """Bytes of the parameters and buffers of `module`, shared storage counted once; else 0."""
     if not hasattr(module, "parameters"):
         return 0
+    stream = getattr(module, "_studio_stream", None)
+    if stream is not None:
+        # What stays in memory, and room for the block that is in use.
+        return int(stream.resident_bytes)
     tensors = [*module.parameters(), *module.buffers()]
     seen = {t.untyped_storage().data_ptr(): t.numel() * t.element_size() for t in tensors}
     return sum(seen.values())

@@ -49,6 +49,8 @@ class ModelManager:
         self.cache_dir = cache_dir
         self.frugal = False
         """Drop every part as soon as nobody uses it: slower, and the least memory."""
+        self.offload = "auto"
+        """none, model, block, disk; auto streams a part from its file if it exceeds the budget."""
         self.loads: Counter[str] = Counter()
         self._residents: dict[str, Resident] = {}
         self._clock = 0
@@ -137,15 +139,24 @@ class ModelManager:
 
     def _load(self, spec: ComponentSpec) -> Resident:
         self._set_threads()
-        self.make_room(spec.bytes, f"the {spec.kind}")
+        stream = spec.stream if self._streams(spec) else None
+        if stream is None:
+            self.make_room(spec.bytes, f"the {spec.kind}")
         # Nothing is registered before load() has returned, so an error leaves no trace.
-        module = spec.load(self.device)
+        module = spec.load(self.device) if stream is None else stream(self.device)
         self.loads[spec.key] += 1
         measured = module_bytes(module) or spec.bytes
         self.make_room(measured, f"the {spec.kind}")
         resident = Resident(spec, module, measured)
         self._residents[spec.key] = resident
         return resident
+
+    def _streams(self, spec: ComponentSpec) -> bool:
+        """Whether the part's blocks stay in their file."""
+        if spec.stream is None:
+            return False
+        too_large = self.offload == "auto" and spec.bytes > self.budget_bytes
+        return self.offload == "disk" or too_large
 
     def _set_threads(self) -> None:
         if self._threads:

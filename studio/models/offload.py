@@ -8,6 +8,7 @@ loaded model.
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ class BlockStream:
         self.bytes_read = 0
         """Bytes of blocks that were brought in so far."""
         self.loads = 0
+        self.table_bytes = 0
+        """Bytes of tables that stay in the file, of which a few rows are read."""
+        self._module = weakref.ref(module)
         self._device, self._align, self._patch = device, align, patch
         self._places = places
         self.blocks = [block for _, block in block_names(module)]
@@ -65,6 +69,14 @@ class BlockStream:
             (sum(slot.bytes for slot in slots) for slots in self._slots),
             default=0,
         )
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes in memory at most: what is no block's, and the largest block."""
+        stays = {id(p): p for p in self._module().parameters() if not p.is_meta}
+        inside = {id(p) for block in self.blocks for p in block.parameters()}
+        rest = sum(p.numel() * p.element_size() for i, p in stays.items() if i not in inside)
+        return rest - self.table_bytes + self.largest_block_bytes
 
     @property
     def file_bytes(self) -> int:
@@ -115,9 +127,9 @@ class BlockStream:
                 file.expect(start, stop)
 
     def _placed(self, slot: Slot, tensor: torch.Tensor) -> torch.Tensor:
-        if self._patch is not None:
-            tensor = self._patch(slot.full, tensor)
-        return placed(tensor, slot.empty_parameter.dtype, self._device, align=self._align)
+        kind = slot.empty_parameter.dtype
+        made = placed(tensor, kind, self._device, align=self._align)
+        return made if self._patch is None else self._patch(slot.full, made)
 
 
 @dataclass(frozen=True)
@@ -188,7 +200,7 @@ def open_streamed(
     device: torch.device,
     *,
     align_limit_bytes: int = 2 * 2**30,
-    patch: Patch | None = None,
+    patcher: Callable[[nn.Module], Patch] | None = None,
 ) -> Any:
     """A module of class `kind` whose blocks stay in the files of `folder`.
 
@@ -217,13 +229,15 @@ def open_streamed(
             module.get_submodule(owner)._parameters[leaf] = held
     total = sum(p.numel() * p.element_size() for p in module.parameters())
     align = total <= align_limit_bytes
+    patch = None if patcher is None else patcher(module)
     inside = {slot.full for name, block in block_names(module) for slot in _slots(name, block)}
-    _load_rest(module, names, inside, device, align=align, patch=patch)
+    table_bytes = _load_rest(module, names, inside, device, align=align, patch=patch)
     for name, buffer in module.named_buffers():
         owner, _, leaf = name.rpartition(".")
         module.get_submodule(owner)._buffers[leaf] = buffer.to(device)
     module = module.eval().requires_grad_(False)
-    BlockStream(module, names, device, align=align, patch=patch)
+    stream = BlockStream(module, names, device, align=align, patch=patch)
+    stream.table_bytes = table_bytes
     return module
 
 
@@ -275,8 +289,9 @@ def _load_rest(
     *,
     align: bool,
     patch: Patch | None,
-) -> None:
-    """Load what is no block's; large tables stay in the file."""
+) -> int:
+    """Load what is no block's; large tables stay in the file: how many bytes of them."""
+    table_bytes = 0
     done: dict[tuple[int, int], nn.Parameter] = {}
     for name, parameter in list(module.named_parameters(remove_duplicate=False)):
         if name in inside:
@@ -288,12 +303,15 @@ def _load_rest(
         if key not in done:
             [tensor] = mapped([place], now=not is_table)
             if not is_table:
-                tensor = tensor if patch is None else patch(name, tensor)
                 tensor = placed(tensor, parameter.dtype, device, align=align).clone()
+                tensor = tensor if patch is None else patch(name, tensor)
+            else:
+                table_bytes += place.stop - place.start
             done[key] = nn.Parameter(tensor, requires_grad=False)
         owner._parameters[leaf] = done[key]
         if is_table:
             _look_up_in_file(owner, parameter.dtype, device)
+    return table_bytes
 
 
 def _look_up_in_file(table: nn.Module, dtype: torch.dtype, device: torch.device) -> None:

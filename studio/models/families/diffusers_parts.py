@@ -12,7 +12,7 @@ from studio.core.errors import WeightsError
 from studio.core.request import Lora
 from studio.models.component import ComponentSpec
 from studio.models.families.skeleton import check_loras
-from studio.models.lora import lora_key, merge_lora
+from studio.models.lora import lora_key, lora_patch, merge_lora
 from studio.models.single_file import check_file, load_single_file
 from studio.models.weights import (
     LoadReport,
@@ -99,6 +99,12 @@ class PartsFolder:
             finish(module)
             return module
 
+        def stream(device: torch.device) -> Any:
+            module = _open_streamed(folder, wanted, device, merged)
+            finish(module)
+            return module
+
+        streams = file is None and part.startswith(("transformer", "text_encoder"))
         added = f":{lora_key(merged)}" if merged else ""
         return ComponentSpec(
             key=f"{part.removesuffix('_2')}:{self.fingerprint(part)}:{wanted}{added}",
@@ -106,6 +112,7 @@ class PartsFolder:
             load=load,
             bytes=(count_elements(folder) if file is None else count_in(check_file(file)))
             * ITEM_BYTES.get(wanted, 4),
+            stream=stream if streams else None,
         )
 
     def prior_spec(self) -> ComponentSpec:
@@ -159,6 +166,25 @@ def _load_module(folder: Path, dtype: str, device: torch.device, file: Path | No
     module = module.eval().requires_grad_(False).to(device)
     _align(module)
     return module
+
+
+def _open_streamed(folder: Path, dtype: str, device: torch.device, loras: Sequence[Lora]) -> Any:
+    """The module of `folder` with its blocks left in their file."""
+    from functools import partial
+
+    from studio.models.offload import open_streamed
+
+    kind, is_diffusers = module_class(folder)
+    config = read_config(folder) if is_diffusers else kind.config_class.from_pretrained(folder)
+    return open_streamed(
+        kind,
+        config,
+        folder,
+        torch_dtype(dtype, device),
+        device,
+        align_limit_bytes=ALIGN_LIMIT_BYTES,
+        patcher=partial(lora_patch, loras=tuple(loras)) if loras else None,
+    )
 
 
 def _load_folder(folder: Path, kind: Any, is_diffusers: bool, wanted: torch.dtype) -> Any:

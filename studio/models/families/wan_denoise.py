@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from studio.models.families.wan_layout import WanLayout
-from studio.models.family import Conditions, PromptEmbeds
+from studio.models.family import Conditions
+from studio.models.layer_major import layer_major
+from studio.models.offload import stream_of
 from studio.sampling.guidance import cfg
 
 if TYPE_CHECKING:
@@ -74,39 +76,106 @@ class WanDenoiser:
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, step: Step, frames: Sequence[int]) -> torch.Tensor:
         """The guided prediction for the window `frames` of the clip, on the device of x."""
-        if self._prior is not None:
-            made = self._around_prior(self._prior, x, step, frames)
-        else:
-            inputs, timestep = self._inputs(x, step.timestep, frames)
-            made = self._guided_forward(inputs, timestep, step, frames)
-        return made.to(x.device)
+        [made] = self.many([(x, frames)], step)
+        return made
 
-    def _around_prior(
-        self, prior: TokenPrior, x: torch.Tensor, step: Step, frames: Sequence[int]
-    ) -> torch.Tensor:
-        """The transformer names what the linear denoiser gets wrong, in a unit of its own."""
-        x = x.to(prior.mean.device)
+    @torch.no_grad()
+    def many(
+        self, parts: Sequence[tuple[torch.Tensor, Sequence[int]]], step: Step
+    ) -> list[torch.Tensor]:
+        """The predictions of several windows (x, frames) of one step.
+
+        Where blocks are streamed each is read once for all windows and both branches.
+        """
+        index, transformer = self._experts.at(step.timestep)
+        together = stream_of(transformer) is not None
+        made: list[torch.Tensor] = []
+        for group in [parts] if together else [[part] for part in parts]:
+            asked = [self._prepared(x, step, frames) for x, frames in group]
+            calls = [
+                self._calls(transformer, a, t, f)
+                for (a, t), (_, f) in zip(asked, group, strict=True)
+            ]
+            flat = [call for window in calls for call in window]
+            answers = iter(self._answers(transformer, flat, together=together))
+            for (x, _), window in zip(group, calls, strict=True):
+                guided = self._guided_sum([next(answers) for _ in window], self._scales[index])
+                made.append(self._finished(guided, x, step).to(x.device))
+        return made
+
+    def _prepared(
+        self, x: torch.Tensor, step: Step, frames: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the transformer sees, and its timestep.
+
+        Around a linear denoiser it names what that one gets wrong, in a unit of its own.
+        """
+        if self._prior is None:
+            return self._inputs(x, step.timestep, frames)
+        x = x.to(self._prior.mean.device)
         sigma = torch.full((len(x),), step.sigma, device=x.device)
         rows = self._conditions.rows(frames)
         given = self._conditions.pins.extras["condition"][:, :, rows].to(x)
-        inputs = prior.prepare(x, given[:, :4], given[:, 4:], sigma)
-        named = self._guided_forward(inputs, 1000.0 * sigma, step, frames)
-        return prior.finish(named, x, sigma)
+        return self._prior.prepare(x, given[:, :4], given[:, 4:], sigma), 1000.0 * sigma
 
-    def _guided_forward(
-        self, inputs: torch.Tensor, timestep: torch.Tensor, step: Step, frames: Sequence[int]
-    ) -> torch.Tensor:
-        index, transformer = self._experts.at(step.timestep)
+    def _finished(self, guided: torch.Tensor, x: torch.Tensor, step: Step) -> torch.Tensor:
+        if self._prior is None:
+            return guided
+        x = x.to(self._prior.mean.device)
+        sigma = torch.full((len(x),), step.sigma, device=x.device)
+        return self._prior.finish(guided, x, sigma)
+
+    def _calls(
+        self,
+        transformer: Any,
+        inputs: torch.Tensor,
+        timestep: torch.Tensor,
+        frames: Sequence[int],
+    ) -> list[dict[str, Any]]:
+        """The calls of the transformer that a window needs: one a branch, or one for both."""
         embeds = self._conditions.prompts(frames)
         inputs = inputs.to(transformer.device, transformer.dtype)
         timestep = timestep.to(transformer.device)
         if not self._guided or embeds.negative is None:
-            return self._forward(transformer, inputs, timestep, embeds.positive)
+            return [self._call(inputs, timestep, embeds.positive)]
         if self._layout.batch_guidance:
-            return self._both(transformer, inputs, timestep, embeds, self._scales[index])
-        cond = self._forward(transformer, inputs, timestep, embeds.positive)
-        uncond = self._forward(transformer, inputs, timestep, embeds.negative)
-        return cfg(cond, uncond, self._scales[index])
+            # Both branches in one call: faster for a small transformer.
+            text = torch.cat([embeds.positive, embeds.negative])
+            both = torch.cat([inputs, inputs]), torch.cat([timestep, timestep])
+            return [self._call(*both, text)]
+        texts = (embeds.positive, embeds.negative)
+        return [self._call(inputs, timestep, text) for text in texts]
+
+    def _call(
+        self, inputs: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor
+    ) -> dict[str, Any]:
+        images = self._conditions.pins.extras.get("image_embeds")
+        return {
+            "hidden_states": inputs,
+            "timestep": timestep,
+            "encoder_hidden_states": text.to(inputs.device, inputs.dtype),
+            "encoder_hidden_states_image": None if images is None else images.to(inputs),
+            "return_dict": False,
+        }
+
+    def _answers(
+        self, transformer: Any, calls: Sequence[dict[str, Any]], *, together: bool
+    ) -> list[torch.Tensor]:
+        """The transformer's predictions, all calls counted."""
+        if together:
+            self._conditions.on_forward(sum(len(call["hidden_states"]) for call in calls))
+            return layer_major(transformer, calls)
+        made = []
+        for call in calls:
+            self._conditions.on_forward(len(call["hidden_states"]))
+            made.append(transformer(**call)[0])
+        return made
+
+    def _guided_sum(self, answers: Sequence[torch.Tensor], scale: float) -> torch.Tensor:
+        if len(answers) == 1 and len(answers[0]) == 1:
+            return answers[0]
+        cond, uncond = answers[0].chunk(2) if len(answers) == 1 else answers
+        return cfg(cond, uncond, scale)
 
     def _inputs(
         self, x: torch.Tensor, t: torch.Tensor, frames: Sequence[int]
@@ -124,35 +193,3 @@ class WanDenoiser:
         _, high, wide = self._layout.patch
         tokens = (mask[0][0][:, ::high, ::wide] * t).flatten()
         return blended, tokens.unsqueeze(0).expand(len(x), -1)
-
-    def _forward(
-        self, transformer: Any, inputs: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor
-    ) -> torch.Tensor:
-        self._conditions.on_forward(1)
-        images = self._conditions.pins.extras.get("image_embeds")
-        predicted: torch.Tensor = transformer(
-            hidden_states=inputs,
-            timestep=timestep,
-            encoder_hidden_states=text.to(inputs.device, inputs.dtype),
-            encoder_hidden_states_image=None if images is None else images.to(inputs),
-            return_dict=False,
-        )[0]
-        return predicted
-
-    def _both(
-        self,
-        transformer: Any,
-        inputs: torch.Tensor,
-        timestep: torch.Tensor,
-        embeds: PromptEmbeds,
-        scale: float,
-    ) -> torch.Tensor:
-        """Both branches in one call of the transformer: faster for a small one."""
-        assert embeds.negative is not None
-        self._conditions.on_forward(1)
-        text = torch.cat([embeds.positive, embeds.negative])
-        both = self._forward(
-            transformer, torch.cat([inputs, inputs]), torch.cat([timestep, timestep]), text
-        )
-        cond, uncond = both.chunk(2)
-        return cfg(cond, uncond, scale)
