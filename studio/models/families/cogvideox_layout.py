@@ -26,6 +26,8 @@ class CogVideoXLayout:
     """Latent frames of one token: 1, or 2 (1.5)."""
     fixed_size: tuple[int, int] | None
     """(width, height) in latents of learned positions, which know no other."""
+    largest: tuple[int, int] | None
+    """(width, height) in latents up to which the positions of 1.5 go."""
 
 
 def read_layout(preset: Preset, parts: PartsFolder) -> CogVideoXLayout:
@@ -71,6 +73,7 @@ def read_layout(preset: Preset, parts: PartsFolder) -> CogVideoXLayout:
         inverse_condition=bool(vae.get("invert_scale_latents", False)),
         patch_frames=patch,
         fixed_size=fixed if learned else None,
+        largest=fixed if rotary and patch > 1 else None,
     )
 
 
@@ -101,6 +104,12 @@ def check_given(layout: CogVideoXLayout, title: str, plan: Plan, given: Given) -
     if layout.sees_image and given.image is None and given.prefix is None:
         raise RequestError(f"{title} begins with a picture (got none); add one with --image")
     size = (plan.width // 8, plan.height // 8)
+    most = layout.largest
+    if most is not None and (size[0] > most[0] or size[1] > most[1]):
+        raise RequestError(
+            f"{title} goes up to {8 * most[0]} pixels wide and {8 * most[1]} high (got "
+            f"{plan.width}x{plan.height}); choose a size within that"
+        )
     if layout.fixed_size is not None and size != layout.fixed_size:
         wide, high = (8 * side for side in layout.fixed_size)
         raise RequestError(
