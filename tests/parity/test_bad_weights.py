@@ -46,10 +46,8 @@ def ltx_preset(folder: Path) -> Preset:
     return tiny.preset_for(folder, ("t2v",), **changes, options=options)
 
 
-def refused(
-    preset: Preset, tmp_path: Path, kind: type[StudioError], rule: str, **more: Any
-) -> None:
-    """The request is refused with a sentence and nothing was loaded."""
+def refused(preset: Preset, tmp_path: Path, kind: type[StudioError], rule: str, **more: Any) -> str:
+    """The sentence with which the request is refused; nothing was loaded."""
     ctx = context(preset, tmp_path)
     fields = {"kind": "t2v", "preset": preset.id, "prompt": "a boat", "frames": 9}
     with pytest.raises(error, match=rule) as caught:
@@ -57,6 +55,7 @@ def refused(
     assert not ctx.models.loads
     assert "; " in str(caught.value), "a remedy follows the rule"
     assert not (tmp_path / "a.mp4").exists()
+    return str(caught.value)
 
 
 def lora(path: Path, **tensors: torch.Tensor) -> list[dict[str, str]]:
@@ -71,11 +70,11 @@ def test_a_lora_of_another_architecture(folder: Folder, tmp_path: Path) -> None:
     }
     files = lora(tmp_path / "foreign.safetensors", **tensors)
     wan = tiny.preset_for(folder("t2v"), ("t2v",))
-    refused(
+    assert refused(
         wan, tmp_path, WeightsError, r"foreign\.safetensors do not fit.*2 are unknown", loras=files
     )
     ltx = ltx_preset(folder("ltx"))
-    refused(ltx, tmp_path, WeightsError, r"2 are unknown \(unet\.mid_block", loras=files)
+    assert refused(ltx, tmp_path, WeightsError, r"2 are unknown \(unet\.mid_block", loras=files)
 
 
 def test_a_lora_of_another_width(folder: Folder, tmp_path: Path) -> None:
@@ -86,7 +85,7 @@ def test_a_lora_of_another_width(folder: Folder, tmp_path: Path) -> None:
     }
     files = lora(tmp_path / "wide.safetensors", **tensors)
     wan = tiny.preset_for(folder("t2v"), ("t2v",))
-    refused(wan, tmp_path, WeightsError, "3 are unknown", loras=files)
+    assert refused(wan, tmp_path, WeightsError, "3 are unknown", loras=files)
 
 
 def test_a_pickled_lora(folder: Folder, tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_a_pickled_lora(folder: Folder, tmp_path: Path) -> None:
     torch.save({"x": torch.ones(2)}, path)
     for preset in (tiny.preset_for(folder("t2v"), ("t2v",)), ltx_preset(folder("ltx"))):
         rule = r"\.safetensors file \(got a\.bin\).*models convert"
-        refused(preset, tmp_path, WeightsError, rule, loras=[{"path": str(path)}])
+        assert refused(preset, tmp_path, WeightsError, rule, loras=[{"path": str(path)}])
 
 
 def test_a_lora_that_fits_changes_the_clip(folder: Folder, tmp_path: Path) -> None:
@@ -124,17 +123,17 @@ def test_half_a_download(part: str, folder: Folder, tmp_path: Path) -> None:
         (file,) = (copy / part).glob("*.safetensors")
         file.write_bytes(file.read_bytes()[:-200])
         preset = ltx_preset(copy) if make is None else make(copy, ("t2v",))
-        refused(preset, tmp_path, WeightsError, "not a whole safetensors file")
+        assert refused(preset, tmp_path, WeightsError, "not a whole safetensors file")
         file.rename(file.with_suffix(".bin"))
-        refused(preset, tmp_path, WeightsError, "only pickles.*models convert")
+        assert refused(preset, tmp_path, WeightsError, "only pickles.*models convert")
         shutil.rmtree(copy / part)
-        refused(preset, tmp_path, WeightsError, f"{part}.*download (the weights|them) again")
+        assert refused(preset, tmp_path, WeightsError, f"{part}.*download (the weights|them) again")
 
 
 def test_weights_of_another_model(folder: Folder, tmp_path: Path) -> None:
     wan = tiny.preset_for(folder("ltx"), ("t2v",))
-    refused(wan, tmp_path, WeightsError, "holds LTXVideoTransformer3DModel")
-    refused(ltx_preset(folder("t2v")), tmp_path, WeightsError, "holds WanTransformer3DModel")
+    assert refused(wan, tmp_path, WeightsError, "holds LTXVideoTransformer3DModel")
+    assert refused(ltx_preset(folder("t2v")), tmp_path, WeightsError, "holds WanTransformer3DModel")
 
 
 def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +144,10 @@ def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             if make is tiny.preset_for
             else ltx_preset(tmp_path / "nowhere")
         )
-        refused(preset, tmp_path, WeightsError, "are not at")
+        assert refused(preset, tmp_path, WeightsError, "are not at")
         weights = {"source": "hub", "path": "someone/some-model", "licence": "Apache-2.0"}
         hub = Preset.model_validate(preset.model_dump() | {"weights": weights})
-        refused(hub, tmp_path, WeightsError, r"someone/some-model.*models pull tiny")
+        assert refused(hub, tmp_path, WeightsError, r"someone/some-model.*models pull tiny")
 
 
 def test_wan21_image_to_video_takes_no_last_frame(folder: Folder, tmp_path: Path) -> None:
@@ -158,15 +157,15 @@ def test_wan21_image_to_video_takes_no_last_frame(folder: Folder, tmp_path: Path
         "last_image": picture(tmp_path / "2.png", 200),
     }
     plain = tiny.preset_for(folder("i2v"), ("i2v",))
-    refused(plain, tmp_path, RequestError, "does not make first and last frame", **pictures)
+    assert refused(plain, tmp_path, RequestError, "does not make first and last frame", **pictures)
     claims = tiny.preset_for(folder("i2v"), ("i2v", "flf2v"))
-    refused(claims, tmp_path, RequestError, "not trained with a last frame", **pictures)
+    assert refused(claims, tmp_path, RequestError, "not trained with a last frame", **pictures)
 
 
 def test_clip_features_need_512_tokens(folder: Folder, tmp_path: Path) -> None:
     preset = tiny.preset_for(folder("i2v"), ("i2v",), limits={"max_prompt_tokens": 256})
     image = picture(tmp_path / "1.png", 40)
-    refused(preset, tmp_path, PresetError, r"512.*got 256", kind="i2v", image=image)
+    assert refused(preset, tmp_path, PresetError, r"512.*got 256", kind="i2v", image=image)
 
 
 FINETUNE = """
