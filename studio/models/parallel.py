@@ -15,7 +15,6 @@ from studio.core.errors import RequestError
 if TYPE_CHECKING:
     from studio.models.component import ComponentSpec
     from studio.models.family import Family
-    from studio.models.manager import ModelManager
 
 Kind = Literal["ulysses", "ring"]
 
@@ -64,14 +63,6 @@ def share_tokens(module: Any, kind: Kind, world: int) -> bool:
     with _one_device(module.device.type):
         module.enable_parallelism(config=config)
     return True
-
-
-def open_shared(family: Family, models: ModelManager, kind: Kind, world: int) -> ComponentSpec:
-    """Load the family's transformer and share its tokens; free it to have it whole again."""
-    spec = transformer_of(family)
-    with models.use(spec) as module:
-        share_tokens(module, kind, world)
-    return spec
 
 
 def _checks_tokens(world: int) -> Callable[..., None]:

@@ -21,7 +21,7 @@ def opened(
     family: Family, models: ModelManager, conditions: Conditions, by: str, world: int
 ) -> Iterator[dict[View, Denoise]]:
     """The denoiser as a whole and by its branches, the transformer in memory."""
-    from studio.models.parallel import open_shared
+    from studio.models.parallel import share_tokens, transformer_of
 
     # Of two branches each is the guided denoiser without guidance, under one of the prompts.
     plain = replace(conditions.plan, guidance_scale=1.0)
@@ -34,9 +34,10 @@ def opened(
     with ExitStack() as held:
         if by in ("ulysses", "ring"):
             kind: Any = by
-            shared = open_shared(family, models, kind, world)
+            spec = transformer_of(family)
             # A transformer that shares tokens is of no use to anybody alone.
-            held.callback(models.free, shared)
+            held.callback(models.free, spec)
+            share_tokens(held.enter_context(models.use(spec)), kind, world)
         views: dict[View, Denoise] = {
             "guided": held.enter_context(family.open_denoiser(models, conditions))
         }
