@@ -46,7 +46,9 @@ def ltx_preset(folder: Path) -> Preset:
     return tiny.preset_for(folder, ("t2v",), **changes, options=options)
 
 
-def refused(preset: Preset, tmp_path: Path, kind: type[StudioError], rule: str, **more: Any) -> str:
+def refused(
+    preset: Preset, tmp_path: Path, error: type[StudioError], rule: str, **more: Any
+) -> str:
     """The sentence with which the request is refused; nothing was loaded."""
     ctx = context(preset, tmp_path)
     fields = {"kind": "t2v", "preset": preset.id, "prompt": "a boat", "frames": 9}
