@@ -156,7 +156,8 @@ class ModelManager:
         if spec.stream is None:
             return False
         too_large = self.offload == "auto" and spec.bytes > self.budget_bytes
-        return self.offload == "disk" or too_large
+        moves = self.offload == "block" and self.device_name != "cpu"
+        return self.offload == "disk" or moves or too_large
 
     def _set_threads(self) -> None:
         if self._threads:

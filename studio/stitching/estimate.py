@@ -82,6 +82,10 @@ def _need(
     plan: Plan, preset: Preset, machine: Machine, offload: Offload, missing_bytes: int
 ) -> tuple[int, int, int]:
     """Bytes on the device, on the host and on disk."""
+    on_host_only = machine.device_free_bytes is None
+    if offload == "block" and on_host_only:
+        # There is nowhere to move blocks to: it does what model does.
+        offload = "model"
     compute = _resident(preset, offload) + _activations(plan, preset)
     if machine.device_free_bytes is None:
         device, host = 0, PROCESS_BYTES + compute
@@ -170,6 +174,8 @@ def _fitting(
 ) -> str:
     """The nearest change with which the run fits, or ""."""
     for mode, (width, height) in changes(preset, plan, offload):
+        if mode == "block" != offload and machine.device_free_bytes is None:
+            continue
         other = replace(plan, width=width, height=height)
         if _lacks(machine, *_need(other, preset, machine, mode, missing_bytes)):
             continue

@@ -115,3 +115,11 @@ def test_a_budget_is_all_that_models_may_take() -> None:
     assert within(machine(), 0) == machine()
     assert within(machine(), GB).host_free_bytes == GB + PROCESS_BYTES
     assert within(machine(device=80), GB) == machine(device=1)
+
+
+def test_on_a_host_block_is_not_named_since_it_would_not_help() -> None:
+    tight = Machine(PROCESS_BYTES + 4 * GB, 64 * GB)
+    assert "choose offload: disk" in estimate(plan(BIG), BIG, tight, offload="auto").advice
+    assert estimate(plan(BIG), BIG, tight, offload="disk").fits
+    assert not estimate(plan(BIG), BIG, tight, offload="block").fits
+    assert "choose offload: disk" in estimate(plan(BIG), BIG, tight, offload="block").advice
