@@ -24,17 +24,6 @@ from studio.ui.engine import Engine
 def own_routes(engine: Engine, door: Door) -> Starlette:
     """What `Guard` answers without Gradio."""
 
-    def health(request: Request) -> Response:
-        del request
-        try:
-            engine.store.rev()
-        except StudioError as error:
-            return JSONResponse({"status": "failed", "message": str(error)}, status_code=503)
-        if not engine.alive():
-            said = "the queue's supervisor has ended; restart the studio"
-            return JSONResponse({"status": "failed", "message": said}, status_code=503)
-        return JSONResponse({"status": "ok"})
-
     def clip(request: Request) -> Response:
         name = request.path_params["name"]
         if not engine.links.good("clips", name, request.path_params["token"]):
@@ -50,20 +39,6 @@ def own_routes(engine: Engine, door: Door) -> Starlette:
             except StudioError as error:
                 return PlainTextResponse(str(error), status_code=503)
         return _file(path, "video/mp4", f"{name}.mp4" if load else None)
-
-    def archive_of(request: Request) -> Response:
-        name = request.path_params["name"]
-        if not engine.links.good("archives", name, request.path_params["token"]):
-            return _nothing()
-        bare = "plain" in request.query_params
-        clips = [clip for clip in engine.clips(name) if not clip.missing]
-        pieces = archive(
-            clips,
-            settings=not bare,
-            file_of=lambda clip: plain(engine, clip.path) if bare else clip.path,
-        )
-        headers = {"content-disposition": 'attachment; filename="clips.zip"'}
-        return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
     def poster(request: Request) -> Response:
         name = request.path_params["name"]
@@ -90,15 +65,41 @@ def own_routes(engine: Engine, door: Door) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/healthz", health),
+            Route("/healthz", lambda _: _health(engine)),
             Route("/login", door.login, methods=["GET", "POST"]),
             Route("/login/", door.login, methods=["GET", "POST"]),
             Route("/studio/clips/{token}/{name}.mp4", clip),
-            Route("/studio/archives/{token}/{name}.zip", archive_of),
+            Route("/studio/archives/{token}/{name}.zip", lambda request: _archive(engine, request)),
             Route("/studio/posters/{token}/{name}.webp", poster),
             Route("/studio/previews/{token}/{name}.webp", preview),
         ]
     )
+
+
+def _health(engine: Engine) -> Response:
+    try:
+        engine.store.rev()
+    except StudioError as error:
+        return JSONResponse({"status": "failed", "message": str(error)}, status_code=503)
+    if not engine.alive():
+        said = "the queue's supervisor has ended; restart the studio"
+        return JSONResponse({"status": "failed", "message": said}, status_code=503)
+    return JSONResponse({"status": "ok"})
+
+
+def _archive(engine: Engine, request: Request) -> Response:
+    name = request.path_params["name"]
+    if not engine.links.good("archives", name, request.path_params["token"]):
+        return _nothing()
+    bare = "plain" in request.query_params
+    clips = [clip for clip in engine.clips(name) if not clip.missing]
+    pieces = archive(
+        clips,
+        settings=not bare,
+        file_of=lambda clip: plain(engine, clip.path) if bare else clip.path,
+    )
+    headers = {"content-disposition": 'attachment; filename="clips.zip"'}
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
 
 def plain(engine: Engine, path: Path) -> Path:
