@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,12 +211,14 @@ def arguments_for(engine: Engine) -> dict[str, Any]:
     door = Door(settings.password, engine.links.key, engine.t)
     guard = Middleware(Guard, policy=policy(settings), own=own_routes(engine, door), door=door)
 
-    async def other(language: str, stack: AsyncExitStack) -> Asgi:
+    async def other(language: str) -> Asgi:
         speaking = engine.speaking(language)
         page = await run_in_threadpool(build_page, speaking)
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         gr.mount_gradio_app(app, page, path="", **_looks(speaking))
-        await stack.enter_async_context(app.router.lifespan_context(app))
+        # Its lifespan would end long after the request that began it: what matters is done here.
+        page.run_startup_events()
+        await page.run_extra_startup_events()
         return app  # type: ignore[return-value]
 
     tongue = Middleware(Tongue, usual=engine.t.language, build=other)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 
 from starlette.datastructures import Headers
 
 from studio.ui.guard import Asgi, Receive, Scope, Send
 from studio.ui.languages import chosen_language
 
-Build = Callable[[str, AsyncExitStack], Awaitable[Asgi]]
+Build = Callable[[str], Awaitable[Asgi]]
 
 
 class Tongue:
@@ -26,7 +25,6 @@ class Tongue:
         self.usual = usual
         self.build = build
         self.others: dict[str, Asgi] = {}
-        self.stack = AsyncExitStack()
         self.lock = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,5 +38,5 @@ class Tongue:
     async def _other(self, language: str) -> Asgi:
         async with self.lock:
             if language not in self.others:
-                self.others[language] = await self.build(language, self.stack)
+                self.others[language] = await self.build(language)
             return self.others[language]
