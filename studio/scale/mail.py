@@ -10,6 +10,7 @@ from typing import Any
 
 from studio.core.events import Done, Event, Preview, SegmentDone, from_json
 from studio.core.settings import Settings
+from studio.jobs.parts import RECORD
 from studio.jobs.store import JobStore
 from studio.media.publish import write_bytes
 from studio.scale.depot import Depot, Stored, stored_files
@@ -85,10 +86,13 @@ class Mail:
         records = {n: f for n, f in files.items() if n == f"{CLIPS}/{done.clip_id}.json"}
         self._fetch({n: f for n, f in files.items() if n not in records})
         path = self.roots[CLIPS] / Path(done.path).name
+        # Records speak of the actor's folders; here they speak of the front end's.
+        request = self.store.get(self.job_id).request
+        for name in files:
+            if Path(name).name == RECORD:
+                _rewrite(place(self.roots, name), request={**request, "retake": None})
         for record in self._fetch(records):
-            text = json.loads(record.read_text(encoding="utf-8"))
-            text["summary"]["path"] = str(path)
-            write_bytes(record, json.dumps(text, ensure_ascii=False).encode())
+            _rewrite(record, request=request, path=str(path))
         return replace(done, path=str(path), summary={**done.summary, "path": str(path)})
 
     def _fetch(self, files: dict[str, Stored]) -> list[Path]:
@@ -101,3 +105,12 @@ class Mail:
 
     def _files(self) -> dict[str, Stored]:
         return stored_files(self.depot.manifest(self.job_id))
+
+
+def _rewrite(record: Path, *, request: dict[str, Any], path: str | None = None) -> None:
+    """Put the front end's request, and the clip's path, into a record."""
+    text = json.loads(record.read_text(encoding="utf-8"))
+    text["request"] = request
+    if path is not None:
+        text["summary"]["path"] = path
+    write_bytes(record, json.dumps(text, ensure_ascii=False).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from studio.core.errors import StorageError
-from studio.core.events import Notice, Preview, Progress
+from studio.core.events import Done, Notice, Preview, Progress, to_json
 from studio.core.request import TextToVideo
 from studio.core.settings import Settings, prepare_data_dir
 from studio.jobs.records import Job, LeaseLost
@@ -18,7 +19,7 @@ from studio.jobs.store import JobStore
 from studio.scale.actor import DeviceActor, Seat, Task
 from studio.scale.depot import Depot, Stored
 from studio.scale.mail import Mail
-from studio.scale.outbox import Outbox
+from studio.scale.outbox import Letter, Outbox
 from studio.scale.shelf import Shelf, place
 from tests.faults.toy import computed, expected
 
@@ -275,3 +276,27 @@ def test_the_outbox_keeps_what_was_not_acknowledged(tmp_path: Path, desk: Desk) 
     now[0] = 11.0
     with pytest.raises(LeaseLost):
         box.heartbeat("j", "w", 1.0)
+
+
+def test_records_that_come_home_speak_of_the_front_ends_files(desk: Desk) -> None:
+    work, clips = desk.folder / "w", desk.folder / "c"
+    work.mkdir()
+    (clips / ".parts/abc").mkdir(parents=True)
+    far = {"request": {"image": "/actor/inputs/1-a.png"}, "summary": {"path": "/actor/clip.mp4"}}
+    (clips / "clip.mp4").write_bytes(b"film")
+    (clips / "clip.json").write_text(json.dumps(far), encoding="utf-8")
+    (clips / ".parts/abc/run.json").write_text(json.dumps(far), encoding="utf-8")
+    task = desk.task("w1")
+    shelf = Shelf(desk.depot, desk.id, task.fence, work, clips)
+    shelf.open()
+    assert shelf.push("clips")
+    done = to_json(Done("clip", "/actor/clip.mp4", {"path": "/actor/clip.mp4", "frames": 1}))
+    desk.mail("w1").apply([Letter(1, "finish", {"event": done})])
+    job, outputs = desk.store.get(desk.id), desk.settings.outputs_dir
+    assert (job.state, job.path) == ("done", str(outputs / "clip.mp4"))
+    assert (job.summary or {})["path"] == job.path
+    home = json.loads((outputs / "clip.json").read_text(encoding="utf-8"))
+    assert home == {"request": job.request, "summary": {"path": job.path}}
+    run = json.loads((outputs / ".parts/abc/run.json").read_text(encoding="utf-8"))
+    assert run["request"] == {**job.request, "retake": None}
+    assert (outputs / "clip.mp4").read_bytes() == b"film"
