@@ -17,12 +17,13 @@ ENV HOME=/home/user \
     PYTHONUNBUFFERED=1
 WORKDIR /home/user/app
 
-# Which build of torch: "cpu", or a CUDA version as pytorch.org names it, such as "cu128".
-ARG TORCH=cpu
+# Where another build of torch lies (an index of wheels, as torch's own page names it) and its
+# name, such as "cpu" or "cu128". Without them the usual build is installed.
+ARG TORCH_INDEX=""
+ARG TORCH=""
 COPY --chown=user requirements.txt ./
-RUN pip install --user --no-cache-dir --extra-index-url "https://download.pytorch.org/whl/$TORCH" \
-    "$(grep '^torch==' requirements.txt)+$TORCH" \
- || pip install --user --no-cache-dir "$(grep '^torch==' requirements.txt)"
+RUN if [ -n "$TORCH_INDEX" ]; then pip install --user --no-cache-dir --extra-index-url "$TORCH_INDEX" \
+    "$(grep '^torch==' requirements.txt)+$TORCH"; fi
 RUN pip install --user --no-cache-dir -r requirements.txt
 
 COPY --chown=user . ./

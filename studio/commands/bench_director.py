@@ -85,8 +85,8 @@ def follow_director(generate: Generate, ideas: Sequence[Idea]) -> dict[str, obje
             }
         )
     asked = 3 * len(rows)
-    before = sum(sum(row["bare"].values()) for row in rows) / asked  # type: ignore[attr-defined]
-    after = sum(sum(row["directed"].values()) for row in rows) / asked  # type: ignore[attr-defined]
+    before = sum(sum(row["bare"].values()) for row in rows) / asked  # type: ignore
+    after = sum(sum(row["directed"].values()) for row in rows) / asked  # type: ignore
     camera = sum(row["camera"] == row["camera_seen"] for row in rows) / len(rows)
     return {
         "ideas": len(rows),

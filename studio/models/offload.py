@@ -73,7 +73,10 @@ class BlockStream:
     @property
     def resident_bytes(self) -> int:
         """Bytes in memory at most: what is no block's, and the largest block."""
-        stays = {id(p): p for p in self._module().parameters() if not p.is_meta}
+        module = self._module()
+        if module is None:
+            return 0
+        stays = {id(p): p for p in module.parameters() if not p.is_meta}
         inside = {id(p) for block in self.blocks for p in block.parameters()}
         rest = sum(p.numel() * p.element_size() for i, p in stays.items() if i not in inside)
         return rest - self.table_bytes + self.largest_block_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,7 +220,7 @@ def _card(t: Texts, index: int, shot: DirectedShot) -> str:
     )
 
 
-def _select(label: str, name: str, choices: list[tuple[str, str]], chosen: str) -> str:
+def _select(label: str, name: str, choices: Sequence[tuple[str, str]], chosen: str) -> str:
     options = "".join(
         f'<option value="{value}"{" selected" if value == chosen else ""}>{esc(said)}</option>'
         for value, said in choices

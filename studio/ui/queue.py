@@ -41,7 +41,7 @@ def _row(t: Texts, job: Job, ahead: int) -> str:
 
 def _order_buttons(t: Texts, job: Job) -> str:
     """What changes when a waiting job has its turn, and one more of any job."""
-    offers = ("duplicate",)
+    offers: tuple[str, ...] = ("duplicate",)
     if job.state == "queued":
         offers = ("up", "down", "usual" if job.priority else "hurry", *offers)
     return "".join(button("act", do, job.id, t(f"do.{do}"), look="vs-small") for do in offers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 ASSETS = Path(__file__).parent / "assets"
@@ -22,8 +22,12 @@ def translate(sentence: str, language: str) -> str:
         found = pattern.fullmatch(sentence)
         if found is not None:
             values = {k: translate(v, language) for k, v in found.groupdict().items()}
-            return NAME.sub(lambda name, values=values: values.get(name[1], name[0]), template)
+            return NAME.sub(partial(_filled, values), template)
     return sentence
+
+
+def _filled(values: dict[str, str], name: re.Match[str]) -> str:
+    return values.get(name[1], name[0])
 
 
 @cache

@@ -25,7 +25,7 @@ def test_it_is_small_private_and_well_behaved():
     assert words["EXPOSE"] == ["7860"]
     assert "--uid 1000" in " ".join(words["RUN"])
     assert words["USER"] == ["user"]
-    assert words["ARG"] == ["TORCH=cpu"]
+    assert words["ARG"] == ['TORCH_INDEX=""', 'TORCH=""']
     assert not [part for part in ("TOKEN", "SECRET", "PASSWORD", "API_KEY") if part in TEXT.upper()]
 
 

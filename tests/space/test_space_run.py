@@ -32,16 +32,20 @@ def may_run_as_user() -> bool:
         return False
 
 
+def unwritable_home(folder: Path, root: bool) -> Path:
+    """A home nobody can write; root may write anywhere, but not below a file."""
+    home = folder / "home"
+    if not root:
+        home.mkdir(mode=0o555)
+        return home
+    home.write_bytes(b"")
+    return home / "user"
+
+
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason="the pocket model's weights are not here")
 def test_a_space_makes_a_clip_as_user_1000_without_a_home(tmp_path: Path):
     who = {"user": USER, "group": USER} if may_run_as_user() else {}
-    home = tmp_path / "home"
-    if who:
-        home.mkdir(mode=0o555)
-    else:
-        # Root may write anywhere; below a file not even root can.
-        home.write_bytes(b"")
-        home = home / "user"
+    home = unwritable_home(tmp_path, root=not who)
     free = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=False).stdout
     port = 7860 if ":7860 " not in free else free_port()
     more = {
