@@ -6,7 +6,7 @@ is seen in every window, in front of the frames that are made, so nobody changes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -90,8 +90,17 @@ class PocketAvatarFamily(WanFamily):
             "audio_rows": [self._rows(models, plan, path) for path in given.audio],
             "masks": speaker_masks(plan, given, (shape[3], shape[4])),
             "audio_scale": given.audio_guidance_scale,
+            "colours": self._colours(plan, given, (shape[3], shape[4])),
         }
         return Pins(clean, mask, extras)
+
+    def _colours(self, plan: Plan, given: Given, latent: tuple[int, int]) -> Any:
+        from studio.models.families.pocket_avatar_colour import ColourKeeper, still_places
+
+        if self._code is None:
+            return None
+        keep = still_places(given.faces, (plan.width, plan.height), latent)
+        return ColourKeeper(self._code, keep)
 
     def _rows(self, models: ModelManager, plan: Plan, path: Path) -> torch.Tensor:
         """[frames, 10, D]: the ear's last states around every frame; silence after the end."""

@@ -50,7 +50,12 @@ class PocketAvatarDenoiser:
         known = torch.cat([portrait, known], dim=2)
         inputs = prior.prepare(whole, known[:, :4], known[:, 4:], sigma)
         named = self._guided(inputs, 1000.0 * sigma, frames)
-        return prior.finish(named, whole, sigma)[:, :, 1:].to(x.device)
+        velocity = prior.finish(named, whole, sigma)[:, :, 1:]
+        keeper = extras.get("colours")
+        if keeper is not None:
+            clean = keeper(here - step.sigma * velocity, reference)
+            velocity = (here - clean) / max(step.sigma, 1e-6)
+        return velocity.to(x.device)
 
     def _guided(self, inputs: Tensor, timestep: Tensor, frames: Sequence[int]) -> Tensor:
         """All branches in one call: both hear nothing without, the text may be the negative one."""
