@@ -103,16 +103,15 @@ def train_ear(pieces: Path, folder: Path, minutes: float, batch: int = 4) -> flo
         step += 1
         if step % 50 == 0:
             _log.info("ear step %d loss %.4f", step, float(loss))
-    _save(model, extractor, reading, folder)
+    _save(model, extractor, folder)
     return float(loss.detach())
 
 
-def _save(model: WhisperModel, extractor: Any, reading: nn.Linear, folder: Path) -> None:
+def _save(model: WhisperModel, extractor: Any, folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}")
     shutil.rmtree(draft, ignore_errors=True)
     model.to(torch.float16).save_pretrained(draft)
     extractor.save_pretrained(draft)
-    torch.save(reading.state_dict(), draft.parent / "ear_reading.pt")
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 
