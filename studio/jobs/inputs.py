@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from studio.models.manager import ModelManager
 
 Say = Callable[[str], None]
+LENGTH_SLACK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,27 @@ def read_inputs(request: Request, plan: Plan, say: Say) -> Inputs:
     if first is not None and audio:
         size, target = (first.shape[1], first.shape[0]), (plan.width, plan.height)
         faces = [fit_box(box, size, target, fit) for box in _faces(request, first, say)]
+    _say_sounds(audio, say)
     fitted = [
         None if picture is None else fit_image(picture, plan.width, plan.height, fit)
         for picture in (first, last)
     ]
     return Inputs(image=fitted[0], last_image=fitted[1], audio=audio, faces=tuple(faces))
+
+
+def _say_sounds(paths: tuple[Path, ...], say: Say) -> None:
+    """Say what is odd about the sounds, and that they differ in length."""
+    from studio.media.audio import load_sound
+
+    sounds = [load_sound(path) for path in paths]
+    for notice in dict.fromkeys(notice for sound in sounds for notice in sound.notices):
+        say(notice)
+    lengths = [sound.seconds for sound in sounds]
+    if lengths and max(lengths) - min(lengths) > LENGTH_SLACK_S:
+        listed = " and ".join(f"{length:.2f} s" for length in lengths)
+        say(
+            f"the sounds last {listed}: the clip is as long as the longest, the others end in silence"
+        )
 
 
 def _faces(request: Request, portrait: Frames, say: Say) -> tuple[FaceBox, ...]:
