@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,9 +178,10 @@ def find_preset(presets: dict[str, Preset], name: str) -> Preset:
     """The preset called `name`.
 
     Raises:
-        PresetError: if there is none; the message lists what there is.
+        PresetError: if there is none; the message names those that are written alike, else all.
     """
     if name not in presets:
-        known = ", ".join(sorted(presets)[:12])
+        alike = get_close_matches(name, presets, 3)
+        known = ", ".join(alike or sorted(presets))
         raise PresetError(f"there is no preset {name!r}; choose one of: {known}")
     return presets[name]

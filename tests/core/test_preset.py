@@ -91,5 +91,7 @@ def test_an_id_may_be_there_once_only(tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises((PresetError, RequestError), match="pocket"):
+    with pytest.raises((PresetError, RequestError), match="choose one of: pocket"):
         find_preset(PRESETS, "pockte")
+    with pytest.raises((PresetError, RequestError), match=r"hunyuan-video, .*pocket"):
+        find_preset(PRESETS, "%")

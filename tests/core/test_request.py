@@ -19,7 +19,7 @@ GOOD = [
         "kind": "avatar",
         "image": "a.png",
         "audio": ["a.wav", "b.wav"],
-        "faces": [{"x": 0, "y": 0, "width": 5, "height": 5}],
+        "faces": [{"x": 0, "y": 0, "width": 5, "height": 5}] * 2,
     },
 ]
 

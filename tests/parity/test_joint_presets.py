@@ -31,6 +31,7 @@ KINDS = {
 }
 FAMILIES = ("hunyuan_video", "cogvideox")
 PRESETS = {k: p for k, p in load_presets([ROOT / "presets"]).items() if p.family in FAMILIES}
+COVERED = {(name, mode) for name, preset in PRESETS.items() for mode in preset.modes}
 CASES = [(name, method) for name, preset in PRESETS.items() for method in preset.long.methods]
 
 

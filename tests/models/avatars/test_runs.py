@@ -141,7 +141,7 @@ def test_speakers_take_turns(
 ) -> None:
     audio = [tiny_avatars.sound(tmp_path / f"{i}.wav", 0.5, 200.0 + i) for i in range(2)]
     face = {"x": 2, "y": 2, "width": 8, "height": 8}
-    with pytest.raises(RequestError, match="--face once for each --audio"):
+    with pytest.raises(RequestError, match="one face for each sound"):
         clip(presets["hunyuan_avatar"], models, tmp_path, audio=audio, faces=[face])
     done = clip(presets["hunyuan_avatar"], models, tmp_path, audio=audio, faces=[face, face])
     assert done.summary["frames"] == 13
