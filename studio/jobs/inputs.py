@@ -93,7 +93,7 @@ def _say_sounds(paths: tuple[Path, ...], say: Say) -> None:
     if lengths and max(lengths) - min(lengths) > LENGTH_SLACK_S:
         listed = " and ".join(f"{length:.2f} s" for length in lengths)
         say(
-            f"the sounds last {listed}: the clip is as long as the longest, the others end in silence"
+            f"the sounds last {listed}: the clip is as long as the longest; others end in silence"
         )
 
 
