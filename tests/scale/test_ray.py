@@ -66,7 +66,7 @@ def latents_of(job: Job, outputs: Path) -> torch.Tensor:
     return torch.cat([load_file(file)["latents"] for file in files], dim=2)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_eight_pocket_jobs_and_one_clip_by_both(real: Studio, tmp_path: Path) -> None:
     wishes = [{**POCKET, "seed": k, "num_inference_steps": 2} for k in range(8)]
     long = {**POCKET, "seed": 9, "seconds": 6.0, "method": "position-shift"}
