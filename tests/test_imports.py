@@ -45,6 +45,7 @@ WITHOUT_TORCH = (
     "studio.library",
     "studio.jobs.store",
     "studio.jobs.supervisor",
+    "studio.jobs.rewriter",
     "studio.media.images",
     "studio.media.mux",
     "studio.media.metadata",

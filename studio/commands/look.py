@@ -113,14 +113,23 @@ def rewrite(
         Literal["normal", "director"], typer.Option(help="One prompt, or a shot list.")
     ] = "normal",
     preset: Annotated[str, typer.Option(help="The model it is for.")] = "pocket",
+    backend: Annotated[
+        Literal["auto", "rules", "local", "endpoint"] | None,
+        typer.Option(help="Who writes: built-in rules, a local language model, or a server."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="FOLDER_OR_HUB_ID", help="The language model.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn an idea into a prompt or a shot list in the words that a model knows."""
-    from studio.director.rewrite import rewrite as write
+    from studio.jobs.rewriter import rewritten
 
-    settings = open_settings(data_dir)
-    result = write(idea, mode, find_preset(all_presets(settings), preset))
+    said = {"llm_backend": backend, "llm_model": model}
+    chosen = {name: value for name, value in said.items() if value is not None}
+    settings = open_settings(data_dir).model_copy(update=chosen)
+    result = rewritten(settings, idea, mode, find_preset(all_presets(settings), preset))
     for note in result.notes:
         say(note)
     show(result.model_dump(mode="json"), result.text, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.commands.common import say
 from studio.core.errors import RequestError
 from studio.core.plan import Plan
 from studio.core.preset import Preset, find_preset
@@ -102,13 +103,13 @@ def make_ready(wish: Wish, settings: Settings) -> list[Ready]:
     preset = find_preset(presets, wish.preset)
     plain = _plain(wish)
     if wish.prompts_file is None:
-        return [_ready(plain | _prompt(wish), preset)]
+        return [_ready(plain | _prompt(wish), preset, settings)]
     if wish.prompt or wish.shots:
         raise RequestError("--prompts-file replaces --prompt and --shots; give one of them")
     found = []
     for number, prompt in read_prompts(wish.prompts_file):
         try:
-            found.append(_ready(plain | {"prompt": prompt}, preset))
+            found.append(_ready(plain | {"prompt": prompt}, preset, settings))
         except RequestError as error:
             raise RequestError(f"{wish.prompts_file.name} line {number}: {error}") from error
     return found
@@ -139,8 +140,8 @@ def plan_for(request: Request, preset: Preset) -> Plan:
     return make_plan(request, preset, audio_seconds=audio_seconds(request))
 
 
-def _ready(data: dict[str, Any], preset: Preset) -> Ready:
-    request = parse_request(_directed(data, preset))
+def _ready(data: dict[str, Any], preset: Preset, settings: Settings) -> Ready:
+    request = parse_request(_directed(data, preset, settings))
     loras = [Path(lora.path) for lora in request.loras]
     for path in [*input_files(request), *loras]:
         if not path.is_file():
@@ -223,14 +224,16 @@ def _prompt(wish: Wish) -> dict[str, Any]:
     return found
 
 
-def _directed(data: dict[str, Any], preset: Preset) -> dict[str, Any]:
+def _directed(data: dict[str, Any], preset: Preset, settings: Settings) -> dict[str, Any]:
     """The request with its prompt rewritten, if that was wished; the idea stays beside it."""
     idea = data.get("prompt", "")
     if data["director"] == "off" or not idea or data.get("shots"):
         return data
-    from studio.director.rewrite import rewrite
+    from studio.jobs.rewriter import rewritten
 
-    result = rewrite(idea, data["director"], preset)
+    result = rewritten(settings, idea, data["director"], preset)
+    for note in result.notes:
+        say(note)
     if data["director"] == "director" and len(result.shots) > 1:
         shots = [shot.model_dump() for shot in result.shot_list()]
         return {**data, "idea": idea, "prompt": "", "shots": shots}

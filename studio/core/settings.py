@@ -39,8 +39,13 @@ class Settings(BaseSettings):
     password: str = ""
     allowed_hosts: str = ""
     """Further names this studio answers to, with commas: a proxy's domain, for example."""
+    llm_backend: Literal["auto", "rules", "local", "endpoint"] = "auto"
+    """What rewrites prompts; auto is the server of llm_base_url if there is one, else the rules."""
     llm_base_url: str = ""
     llm_model: str = ""
+    """The server's name for a model; for the local back end a folder or a hub id."""
+    llm_timeout_s: float = Field(default=0.0, ge=0)
+    """After so long the rules answer instead; 0 is 20 s for a server, 180 s for a local model."""
     llm_api_key: str = ""
     executor: str = "local"
     """Where jobs run: local (a process), inline (a thread), or ray (a cluster)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -13,7 +12,7 @@ from pydantic import Field, ValidationError
 from studio.core.errors import RequestError
 from studio.core.preset import Preset
 from studio.core.request import Frozen
-from studio.director.rewrite import rewrite
+from studio.director.rewrite import Writer, rewrite
 from studio.director.rules import compose, split_moments
 from studio.director.shots import Backend, DirectedShot, DirectorMode, Rewrite
 from studio.director.words import CJK
@@ -80,10 +79,8 @@ def _fields(shot: DirectedShot) -> dict[str, object]:
     return shot.model_dump(exclude={"text", "seconds", "join", "locked"})
 
 
-def change(
-    cards: Cards, what: str, index: int, preset: Preset, user_file: Path | None = None
-) -> Cards:
-    """One of add, split, drop, up, down and rewrite, done to the card at `index`.
+def change(cards: Cards, what: str, index: int, preset: Preset, writer: Writer = rewrite) -> Cards:
+    """One of add, split, drop, up, down and rewrite (by `writer`), done to the card at `index`.
 
     Raises:
         RequestError: if there is no such card or action, or it is locked or the last one.
@@ -105,7 +102,7 @@ def change(
         if 0 <= other < len(shots):
             shots[index], shots[other] = shots[other], shots[index]
     elif what == "rewrite":
-        shots[index] = _again(cards, shot, preset, user_file)
+        shots[index] = _again(cards, shot, preset, writer)
     else:
         raise RequestError(f"a shot cannot be {what[:20]!r}; choose one of the card's buttons")
     if len(shots) > MAX_CARDS:
@@ -123,13 +120,11 @@ def _halves(shot: DirectedShot, preset: Preset) -> list[DirectedShot]:
     return [s.model_copy(update={"text": compose(s, preset)}) for s in (first, second)]
 
 
-def _again(
-    cards: Cards, shot: DirectedShot, preset: Preset, user_file: Path | None
-) -> DirectedShot:
+def _again(cards: Cards, shot: DirectedShot, preset: Preset, writer: Writer) -> DirectedShot:
     if shot.locked:
         raise RequestError("this shot is locked; unlock it to rewrite it")
     mode: DirectorMode = cards.mode if cards.mode != "off" else "normal"
-    fresh = rewrite(shot.short, mode, preset, user_file=user_file).shots[0]
+    fresh = writer(shot.short, mode, preset).shots[0]
     return fresh.model_copy(update={"seconds": shot.seconds, "join": shot.join})
 
 

@@ -17,7 +17,14 @@ from studio.core.errors import BackendError
 from studio.core.preset import Preset
 from studio.core.request import Frozen, Join, clean_prompt
 from studio.director.rules import compose
-from studio.director.shots import CAMERA_MOVES, CameraMove, DirectedShot, DirectorMode, Rewrite
+from studio.director.shots import (
+    CAMERA_MOVES,
+    Backend,
+    CameraMove,
+    DirectedShot,
+    DirectorMode,
+    Rewrite,
+)
 
 MAX_ANSWER_CHARS = 20_000
 _TEXTS = ("short", "dense", "background", "style", "shot_type", "lighting", "atmosphere")
@@ -115,8 +122,10 @@ def messages(idea: str, mode: DirectorMode, preset: Preset) -> list[dict[str, st
     ]
 
 
-def build(idea: str, mode: DirectorMode, preset: Preset, answer: str) -> Rewrite:
-    """A rewrite from a server's answer.
+def build(
+    idea: str, mode: DirectorMode, preset: Preset, answer: str, backend: Backend = "endpoint"
+) -> Rewrite:
+    """A rewrite from a server's or a local model's answer.
 
     Raises:
         BackendError: if it is too long, not JSON, or not the fields asked for.
@@ -132,7 +141,7 @@ def build(idea: str, mode: DirectorMode, preset: Preset, answer: str) -> Rewrite
     if not shots:
         raise BackendError("its answer has no shots")
     text = "\n".join(s.text for s in shots)
-    return Rewrite(original=idea, mode=mode, shots=shots, text=text, backend="endpoint")
+    return Rewrite(original=idea, mode=mode, shots=shots, text=text, backend=backend)
 
 
 def _card(card: _Card, preset: Preset) -> DirectedShot:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import PresetError
+from studio.director.shots import CAMERA_MOVES
 
 SHIPPED = Path(__file__).with_name("words.toml")
 CJK = "\u3400-\u9fff\uf900-\ufaff"
@@ -42,33 +43,51 @@ class Words:
     pocket: dict[str, tuple[Entry, ...]]
 
 
+def _listed(row: dict[str, Any]) -> tuple[str, ...]:
+    words = row["words"]
+    return (words,) if isinstance(words, str) else tuple(map(str, words))
+
+
 def _entries(rows: Sequence[dict[str, Any]], where: str) -> tuple[Entry, ...]:
     try:
         return tuple(
-            Entry(str(r.get("means", r.get("move"))), tuple(r["words"]), str(r["en"]), str(r["zh"]))
+            Entry(str(r.get("means", r.get("move"))), _listed(r), str(r["en"]), str(r["zh"]))
             for r in rows
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise PresetError(
             f"{where}: an entry needs words, en and zh ({error} is missing); add it"
         ) from error
 
 
-@lru_cache(maxsize=8)
 def load_words(user_file: Path | None = None) -> Words:
-    """The shipped lists with the user's entries in front.
+    """The shipped lists with the user's entries in front; a file that changed is read again.
 
     Raises:
-        PresetError: when the user's file is not TOML or an entry lacks a key.
+        PresetError: when the user's file is not TOML, an entry lacks a key or a move is unknown.
     """
+    try:
+        changed = user_file.stat().st_mtime_ns if user_file is not None else 0
+    except OSError:
+        return _load(None, 0)
+    return _load(user_file, changed)
+
+
+@lru_cache(maxsize=8)
+def _load(user_file: Path | None, changed: int) -> Words:
+    del changed
     shipped = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
     own: dict[str, Any] = {}
     if user_file is not None and user_file.is_file():
         try:
             own = tomllib.loads(user_file.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise PresetError(f"{user_file.name} is not TOML: {error}; correct it") from error
     where = user_file.name if user_file is not None else SHIPPED.name
+    moves = [row.get("move") for row in own.get("camera", []) if isinstance(row, dict)]
+    unknown = next((move for move in moves if move not in CAMERA_MOVES), None)
+    if unknown is not None:
+        raise PresetError(f"{where}: {unknown!r} is no camera move; take {', '.join(CAMERA_MOVES)}")
 
     def both(kind: str) -> tuple[Entry, ...]:
         return _entries([*own.get(kind, []), *shipped[kind]], where)

@@ -11,7 +11,7 @@ import gradio as gr
 from studio.core.errors import RequestError, StudioError
 from studio.core.preset import Preset
 from studio.core.request import parse_request
-from studio.director.rewrite import rewrite as write
+from studio.jobs.rewriter import rewritten
 from studio.ui.engine import Engine
 
 OWNER = "api"
@@ -78,8 +78,7 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
 def _rewritten(engine: Engine, idea: str, mode: str, preset: str) -> dict[str, Any]:
     if mode not in ("normal", "director"):
         raise RequestError(f"mode is normal or director (got {mode[:20]!r}); choose one")
-    found = write(idea, mode, engine.preset(preset))  # type: ignore[arg-type]
-    return found.model_dump(mode="json")
+    return rewritten(engine.settings, idea, mode, engine.preset(preset)).model_dump(mode="json")
 
 
 def _model(preset: Preset) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from studio.director.cards import (
     edited,
     read_cards,
 )
-from studio.director.endpoint import Endpoint
 from studio.director.rewrite import Writer, directed_shots, rewrite
 from studio.director.shots import CAMERA_MOVES, DirectedShot, Rewrite
+from studio.jobs.rewriter import again, rewritten
 from studio.ui.engine import Engine
 from studio.ui.markup import esc
 from studio.ui.texts import ASSETS, Texts
@@ -80,7 +80,8 @@ def wire_corner(engine: Engine, corner: Corner, prompt: Component, preset: Compo
 
     def press(kept: object, name: object, event: gr.EventData) -> Any:
         try:
-            return pressed(kept, engine.preset(name), getattr(event, "_data", None))
+            said = getattr(event, "_data", None)
+            return pressed(kept, engine.preset(name), said, again(engine.settings))
         except StudioError as error:
             gr.Warning(engine.t.said(error), title="")
             return gr.skip()
@@ -100,15 +101,8 @@ def wire_corner(engine: Engine, corner: Corner, prompt: Component, preset: Compo
 
 
 def written(engine: Engine, idea: str, mode: str, preset: object) -> Rewrite:
-    """The rewrite of an idea by the server of the settings, else by the built-in rules."""
-    if mode not in MODES:
-        raise RequestError(f"a rewrite is off, normal or director (got {mode[:20]!r})")
-    settings = engine.settings
-    writer: Writer | None = None
-    if settings.llm_base_url:
-        writer = Endpoint(settings.llm_base_url, settings.llm_model, settings.llm_api_key)
-    own = settings.data_dir / "director.toml"
-    return rewrite(idea, mode, engine.preset(preset), writer=writer, user_file=own)  # type: ignore[arg-type]
+    """The rewrite of an idea by the back end of the settings."""
+    return rewritten(engine.settings, idea, mode, engine.preset(preset))
 
 
 def directed(engine: Engine, idea: str, mode: str, preset: object) -> Cards:
@@ -116,7 +110,7 @@ def directed(engine: Engine, idea: str, mode: str, preset: object) -> Cards:
     return cards_of(written(engine, idea, mode, preset))
 
 
-def pressed(kept: object, preset: Preset, data: object) -> str:
+def pressed(kept: object, preset: Preset, data: object, writer: Writer = rewrite) -> str:
     """The shot list after a card was edited or one of its buttons pressed.
 
     Raises:
@@ -136,7 +130,7 @@ def pressed(kept: object, preset: Preset, data: object) -> str:
     cards = edited(cards, shots, preset)
     what, index = str(said.get("do")), str(said.get("id"))
     if what != "edit":
-        cards = change(cards, what, int(index) if index.isdecimal() else -1, preset)
+        cards = change(cards, what, int(index) if index.isdecimal() else -1, preset, writer)
     return cards.model_dump_json()
 
 

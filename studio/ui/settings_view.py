@@ -96,7 +96,9 @@ def _storage(engine: Engine) -> str:
 def _programs(engine: Engine) -> str:
     t = engine.t
     said = t("settings.mcp.on") if engine.settings.mcp else t("settings.mcp.off")
-    rewriter = t("settings.llm.on") if engine.settings.llm_base_url else t("settings.llm.off")
+    backend, server = engine.settings.llm_backend, engine.settings.llm_base_url
+    written = backend in ("local", "endpoint") or (backend == "auto" and server)
+    rewriter = t("settings.llm.on") if written else t("settings.llm.off")
     link = '<a href="?view=api">' + esc(t("settings.api")) + "</a>"
     return f"<p>{link}</p><p>{esc(said)}</p><p>{esc(rewriter)}</p>"
 

@@ -92,3 +92,17 @@ def test_another_idea_is_not_made_with_the_old_cards(cards: Cards) -> None:
 def test_what_a_person_wrote_is_text_on_the_page() -> None:
     cards = cards_of(rewrite('a ball <script>alert("x")</script>', "director", POCKET))
     assert "<script" not in view_of(texts("zh"), cards)
+
+
+def test_one_card_is_rewritten_by_the_writer_that_is_given() -> None:
+    cards = cards_of(rewrite("a red ball rises, then a blue star falls", "director", POCKET))
+    asked = []
+
+    def writer(idea, mode, preset):  # type: ignore[no-untyped-def]
+        asked.append((idea, mode))
+        return rewrite("a green heart grows", mode, preset)
+
+    fresh = change(cards, "rewrite", 1, POCKET, writer)
+    assert asked == [(cards.shots[1].short, "director")]
+    assert fresh.shots[0] == cards.shots[0]
+    assert "green heart" in fresh.shots[1].text
