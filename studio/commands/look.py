@@ -120,6 +120,7 @@ def rewrite(
     model: Annotated[
         str | None, typer.Option(metavar="FOLDER_OR_HUB_ID", help="The language model.")
     ] = None,
+    seed: Annotated[int, typer.Option(help="Chooses the words of __wildcards__.")] = 0,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -129,7 +130,7 @@ def rewrite(
     said = {"llm_backend": backend, "llm_model": model}
     chosen = {name: value for name, value in said.items() if value is not None}
     settings = open_settings(data_dir).model_copy(update=chosen)
-    result = rewritten(settings, idea, mode, find_preset(all_presets(settings), preset))
+    result = rewritten(settings, idea, mode, find_preset(all_presets(settings), preset), seed)
     for note in result.notes:
         say(note)
     show(result.model_dump(mode="json"), result.text, as_json=as_json)

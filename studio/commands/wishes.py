@@ -27,6 +27,7 @@ from studio.core.request import (
     parse_request,
 )
 from studio.core.settings import Settings
+from studio.director.wildcards import expand_request
 from studio.jobs.context import all_presets
 
 MAX_PROMPTS = 10_000
@@ -141,6 +142,7 @@ def plan_for(request: Request, preset: Preset) -> Plan:
 
 
 def _ready(data: dict[str, Any], preset: Preset, settings: Settings) -> Ready:
+    data = expand_request(data, settings.data_dir)
     request = parse_request(_directed(data, preset, settings))
     loras = [Path(lora.path) for lora in request.loras]
     for path in [*input_files(request), *loras]:
@@ -231,13 +233,16 @@ def _directed(data: dict[str, Any], preset: Preset, settings: Settings) -> dict[
         return data
     from studio.jobs.rewriter import rewritten
 
+    # What was written before its wildcards were replaced, if there were any.
+    said = data.get("idea") or idea
+
     result = rewritten(settings, idea, data["director"], preset)
     for note in result.notes:
         say(note)
     if data["director"] == "director" and len(result.shots) > 1:
         shots = [shot.model_dump() for shot in result.shot_list()]
-        return {**data, "idea": idea, "prompt": "", "shots": shots}
-    return {**data, "idea": idea, "prompt": result.shots[0].text or result.text}
+        return {**data, "idea": said, "prompt": "", "shots": shots}
+    return {**data, "idea": said, "prompt": result.shots[0].text or result.text}
 
 
 def _face(text: str) -> dict[str, int]:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from studio.core.errors import RequestError
 from studio.core.preset import Preset
+from studio.core.request import clean_prompt
 from studio.core.settings import Settings
 from studio.director.endpoint import Endpoint
 from studio.director.rewrite import Writer, rewrite
 from studio.director.shots import DirectorMode, Rewrite
+from studio.director.wildcards import expand, has_wildcards, load_wildcards
 from studio.jobs.local_writer import LocalModel
 
 _MODES = ("off", "normal", "director")
@@ -42,8 +44,10 @@ def writer_of(settings: Settings) -> Writer | None:
     return Endpoint(settings.llm_base_url, settings.llm_model, key, timeout_s)
 
 
-def rewritten(settings: Settings, idea: str, mode: str, preset: Preset) -> Rewrite:
+def rewritten(settings: Settings, idea: str, mode: str, preset: Preset, seed: int = 0) -> Rewrite:
     """The idea as a shot list, by the back end and the words (director.toml) of this studio.
+
+    Wildcards are replaced by `seed` before; the result's `original` is the idea as it was written.
 
     Raises:
         RequestError: for an unknown mode, an idea that cannot be used, or a back end not set up.
@@ -53,7 +57,18 @@ def rewritten(settings: Settings, idea: str, mode: str, preset: Preset) -> Rewri
         raise RequestError(f"a rewrite is off, normal or director (got {mode[:20]!r}); choose one")
     known: DirectorMode = mode  # type: ignore[assignment]
     own = settings.data_dir / "director.toml"
-    return rewrite(idea, known, preset, writer=writer_of(settings), user_file=own)
+    said = idea
+    if has_wildcards(idea):
+        said = expand(idea, seed, load_wildcards(settings.data_dir))
+    result = rewrite(said, known, preset, writer=writer_of(settings), user_file=own)
+    return result if said == idea else result.model_copy(update={"original": _cleaned(idea)})
+
+
+def _cleaned(idea: str) -> str:
+    try:
+        return clean_prompt(idea, "idea")
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 def again(settings: Settings) -> Callable[[str, DirectorMode, Preset], Rewrite]:

@@ -64,9 +64,11 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
         """Say what a request would cost: windows, frames, forwards, notices. Nothing is loaded."""
         return _spoken(lambda: asdict(engine.plan(parse_request(request))))
 
-    def rewrite(idea: str, mode: str = "normal", preset: str = "pocket") -> dict[str, Any]:
+    def rewrite(
+        idea: str, mode: str = "normal", preset: str = "pocket", seed: int = 0
+    ) -> dict[str, Any]:
         """Turn an idea into a prompt (mode normal) or a shot list (mode director) for a model."""
-        return _spoken(lambda: _rewritten(engine, idea, mode, preset))
+        return _spoken(lambda: _rewritten(engine, idea, mode, preset, seed))
 
     def presets() -> list[dict[str, Any]]:
         """List the models: id, title, modes, defaults, limits and licence."""
@@ -75,10 +77,11 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
     return [generate, status, result, plan, rewrite, presets]
 
 
-def _rewritten(engine: Engine, idea: str, mode: str, preset: str) -> dict[str, Any]:
+def _rewritten(engine: Engine, idea: str, mode: str, preset: str, seed: int) -> dict[str, Any]:
     if mode not in ("normal", "director"):
         raise RequestError(f"mode is normal or director (got {mode[:20]!r}); choose one")
-    return rewritten(engine.settings, idea, mode, engine.preset(preset)).model_dump(mode="json")
+    found = rewritten(engine.settings, idea, mode, engine.preset(preset), int(seed))
+    return found.model_dump(mode="json")
 
 
 def _model(preset: Preset) -> dict[str, Any]:

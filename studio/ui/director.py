@@ -67,13 +67,18 @@ def build_corner(t: Texts, kind: str) -> Corner:
     return Corner(mode, write, cards, view)
 
 
-def wire_corner(engine: Engine, corner: Corner, prompt: Component, preset: Component) -> None:
+def wire_corner(
+    engine: Engine, corner: Corner, prompt: Component, preset: Component, seed: Component
+) -> None:
     """The events of one form's corner."""
+    from studio.ui.form import read_seed  # which imports this module
+
     raw = {**QUIET, "preprocess": False}
 
-    def write(idea: object, mode: object, name: object) -> str:
+    def write(idea: object, mode: object, name: object, seed: object) -> str:
         try:
-            return directed(engine, str(idea or ""), str(mode), name).model_dump_json()
+            number = read_seed(engine.t, seed)
+            return directed(engine, str(idea or ""), str(mode), name, number).model_dump_json()
         except StudioError as error:
             gr.Warning(engine.t.said(error), title="")
             return ""
@@ -96,18 +101,18 @@ def wire_corner(engine: Engine, corner: Corner, prompt: Component, preset: Compo
     shown = [corner.cards, corner.mode]
     corner.mode.change(lambda m: gr.update(visible=m != "off"), corner.mode, corner.write, **raw)
     gr.on([corner.cards.change, corner.mode.change], show, shown, corner.view, **raw)
-    corner.write.click(write, [prompt, corner.mode, preset], corner.cards, **raw)
+    corner.write.click(write, [prompt, corner.mode, preset, seed], corner.cards, **raw)
     corner.view.card(press, [corner.cards, preset], corner.cards, **raw)
 
 
-def written(engine: Engine, idea: str, mode: str, preset: object) -> Rewrite:
+def written(engine: Engine, idea: str, mode: str, preset: object, seed: int = 0) -> Rewrite:
     """The rewrite of an idea by the back end of the settings."""
-    return rewritten(engine.settings, idea, mode, engine.preset(preset))
+    return rewritten(engine.settings, idea, mode, engine.preset(preset), seed)
 
 
-def directed(engine: Engine, idea: str, mode: str, preset: object) -> Cards:
+def directed(engine: Engine, idea: str, mode: str, preset: object, seed: int = 0) -> Cards:
     """The cards of an idea."""
-    return cards_of(written(engine, idea, mode, preset))
+    return cards_of(written(engine, idea, mode, preset, seed))
 
 
 def pressed(kept: object, preset: Preset, data: object, writer: Writer = rewrite) -> str:

@@ -19,6 +19,7 @@ from studio.core.plan import Estimate, Plan
 from studio.core.preset import Preset, find_preset
 from studio.core.request import Request, parse_request
 from studio.core.settings import Settings
+from studio.director.wildcards import expand_request
 from studio.jobs.records import Job
 from studio.jobs.store import JobStore
 from studio.library.clip import Clip
@@ -133,7 +134,7 @@ class Engine:
         Raises:
             StudioError: a sentence; nothing was queued.
         """
-        plain = dict(data)
+        plain = expand_request(data, self.settings.data_dir)
         for name in PICTURES:
             if name in plain:
                 plain[name] = str(self.uploaded(plain[name]))

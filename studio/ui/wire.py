@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from gradio.components import Component
 from studio.core.errors import StudioError
 from studio.core.request import parse_request
 from studio.ui.actions import act
+from studio.ui.batch import submit_lines
 from studio.ui.compare import submit_both
 from studio.ui.director import wire_corner
 from studio.ui.engine import Engine
@@ -94,14 +95,16 @@ def wire_form(engine: Engine, form: Form, panels: Panels) -> None:
         **{**RAW, "trigger_mode": "once"},
     )
     follow(engine, panels, went)
-    went = form.both.click(
-        lambda data: generate(engine, form, panels, data, both=True),
-        {*form.inputs, panels.owner, panels.page},
-        outputs,
-        **{**RAW, "trigger_mode": "once"},
-    )
-    follow(engine, panels, went)
-    wire_corner(engine, form.corner, form.parts["prompt"], form.parts["preset"])
+    for button, how in ((form.both, _both), (form.lines, _lines)):
+        went = button.click(
+            lambda data, how=how: generate(engine, form, panels, data, how),
+            {*form.inputs, panels.owner, panels.page},
+            outputs,
+            **{**RAW, "trigger_mode": "once"},
+        )
+        follow(engine, panels, went)
+    asked = (form.parts[name] for name in ("prompt", "preset", "seed"))
+    wire_corner(engine, form.corner, *asked)
     form.dice.click(
         lambda: [new_seed(), True], None, [form.parts["seed"], form.parts["lock"]], **QUIET
     )
@@ -128,17 +131,19 @@ def generate(
     form: Form,
     panels: Panels,
     data: Mapping[Component, Any],
-    *,
-    both: bool = False,
+    queue: Callable[[Engine, Mapping[str, Any], str, bool], str] | None = None,
 ) -> Updates:
-    """Queue what the form says (`both`: once a method); a sentence beside the button otherwise."""
+    """Queue what the form says, once or as `queue` does; a sentence beside the button otherwise.
+
+    `queue` takes the request, its owner and whether the seed is free, and gives what to show.
+    """
     values = form.values(data)
     if not values["lock"]:
         values["seed"] = new_seed()
     owner = engine.owner(data[panels.owner])
     try:
         asked = request_data(engine.t, form.kind, values)
-        focus = submit_both(engine, asked, owner) if both else f"job:{engine.submit(asked, owner)}"
+        focus = (queue or _one)(engine, asked, owner, not values["lock"])
     except StudioError as error:
         return {form.error: alert(engine.t.said(error))}
     page = replace(data[panels.page], focus=focus)
@@ -150,6 +155,20 @@ def generate(
     }
 
 
+def _one(engine: Engine, data: Mapping[str, Any], owner: str, free: bool) -> str:
+    del free
+    return f"job:{engine.submit(data, owner)}"
+
+
+def _both(engine: Engine, data: Mapping[str, Any], owner: str, free: bool) -> str:
+    del free
+    return submit_both(engine, data, owner)
+
+
+def _lines(engine: Engine, data: Mapping[str, Any], owner: str, free: bool) -> str:
+    return f"jobs:{','.join(submit_lines(engine, data, owner, fresh=free))}"
+
+
 def follow(engine: Engine, panels: Panels, event: Any) -> None:
     """After `event`, make the job on the stage inside this visitor's own event (ZeroGPU only)."""
     if engine.drive is None:
@@ -157,7 +176,7 @@ def follow(engine: Engine, panels: Panels, event: Any) -> None:
 
     def made(owner: object, page: Page) -> Iterator[Updates]:
         known, (kind, _, ids) = engine.owner(owner), page.focus.partition(":")
-        for job_id in ids.split(",") if kind in ("job", "pair") else ():
+        for job_id in ids.split(",") if kind in ("job", "jobs", "pair") else ():
             engine.job(job_id, known)
             for _ in engine.drive(job_id) if engine.drive else ():
                 updates = paint(engine, panels, known, page)
