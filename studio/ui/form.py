@@ -40,6 +40,8 @@ class Form:
     error: gr.HTML
     both: gr.Button
     """Makes the clip by both long-video methods."""
+    lines: gr.Button
+    """Makes a clip of every line of the prompt."""
     recipes: Recipes
     corner: Corner
 
@@ -187,6 +189,7 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
     numbers, dice = _numbers(t, kind, preset)
     with gr.Accordion(t("advanced"), open=False, elem_classes="vs-advanced") as room:
         more = _advanced(t, preset)
+        lines = gr.Button(t("batch.go"), size="sm", elem_id=f"{kind}-lines")
         both = gr.Button(t("compare.go"), size="sm", elem_id=f"{kind}-compare")
         recipes = build_recipes(engine, kind, quality, room)
     error = gr.HTML("", elem_classes="vs-error", elem_id=f"{kind}-error")
@@ -207,6 +210,7 @@ def build_form(engine: Engine, kind: Mode, pictures: Mapping[str, Component]) ->
         plan=plan,
         error=error,
         both=both,
+        lines=lines,
         recipes=recipes,
         corner=corner,
     )

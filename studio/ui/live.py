@@ -137,9 +137,10 @@ def _on_stage(
     kind, _, target = page.focus.partition(":")
     if kind == "clip" and target in there:
         return None, there[target]
-    if kind == "job":
+    if kind in ("job", "jobs"):
         try:
-            job = engine.job(target, owner)
+            # Of a batch the first is shown; the others wait in the queue's list.
+            job = engine.job(target.partition(",")[0], owner)
         except StudioError:
             job = None
         if job is not None and (job.state != "done" or job.clip_id in there):
