@@ -168,7 +168,7 @@ def avatar_loss(
     inputs = prior.prepare(noisy, batch.mask, batch.condition, sigma)
     with torch.autocast("cpu", torch.bfloat16):
         named = model(inputs, 1000.0 * sigma, batch.text, batch.audio, batch.masks)
-    target, weight = prior.target(batch.clean, noise, sigma)
+    target, weight = prior.target(batch.clean, sigma)
     error = (weight * (to_tokens(named.float()) - target).square()).mean(-1)
     patch = batch.mask.shape[-1] // error.shape[-1]
     wanted = 1.0 - batch.mask.amin(1)[:, :, ::patch, ::patch]
