@@ -43,5 +43,9 @@ class NumericError(StudioError):
     """What was computed is not a picture: NaN, flat or frozen."""
 
 
+class EstimateError(NumericError):
+    """The same, seen while sampling, where attention computed plainly may help."""
+
+
 class Cancelled(StudioError):  # noqa: N818  # what the user asked for is no error
     """The user asked for the job to end; finished windows are kept."""

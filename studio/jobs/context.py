@@ -43,6 +43,8 @@ class RunContext:
     """Whose clip it will be."""
     spread: Spread | None = None
     """Other devices that compute parts of the clip, if there are any."""
+    deaths: int = 0
+    """How many workers were lost to this job's memory; it begins lower on the ladder."""
 
 
 class Spread(Protocol):

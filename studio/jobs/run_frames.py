@@ -10,6 +10,7 @@ from studio.core.errors import RequestError
 from studio.core.plan import Plan, Window
 from studio.core.preset import Preset
 from studio.core.request import Request
+from studio.jobs.guards import FrameGuard
 from studio.jobs.setting import Setting
 
 if TYPE_CHECKING:
@@ -143,6 +144,9 @@ def _publish(setting: Setting, window: Window, frames: Frames) -> None:
 
     reporter, plan, store = setting.reporter, setting.plan, setting.store
     reporter.stage("publishing", window.index)
+    guard = FrameGuard(window.index)
+    guard.push(frames)
+    guard.close()
     with (
         reporter.timed("publishing"),
         ClipWriter(store.clip_path(window.index), plan.fps, (plan.width, plan.height)) as writer,

@@ -12,15 +12,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import MemoryBudgetError
+from studio.core.errors import EstimateError, MemoryBudgetError
 from studio.core.events import Done, Notice
 from studio.core.plan import Plan
 from studio.core.preset import find_preset
 from studio.core.request import Offload, Request, Retake, dump_request
 from studio.jobs.context import RunContext
 from studio.jobs.finish import finish
+from studio.jobs.guards import attention
 from studio.jobs.inputs import audio_seconds, continue_clip, find_clip, read_inputs
-from studio.jobs.ladder import rungs
+from studio.jobs.ladder import Rung, below, rungs
 from studio.jobs.parts import find_parts
 from studio.jobs.reporter import Reporter
 from studio.jobs.run_frames import check_frames_run, run_frames
@@ -48,19 +49,48 @@ def run(request: Request, ctx: RunContext) -> Done:
         StudioError: for what can be explained: a request that does not fit, weights that are not
             there, a full disk, numbers that are none.
     """
-    left = rungs(request, find_preset(ctx.presets, request.preset))
+    preset = find_preset(ctx.presets, request.preset)
+    left = rungs(request, preset)
+    if ctx.models.tile_vae:
+        # The job before went down the ladder; this one begins at the top.
+        ctx.models.free_all()
+    ctx.models.tile_vae = plain = False
+    for _ in below(request, preset, ctx.deaths):
+        request, ctx = _go_down(left.pop(0), request, ctx)
     while True:
         _set_offload(request, ctx)
         try:
-            return _run(request, ctx)
+            with attention(plain=plain):
+                return _run(request, ctx)
+        except EstimateError:
+            if plain:
+                raise
+            plain = True
+            ctx.emit(
+                Notice(
+                    "the first steps gave no picture; the window is made again with attention "
+                    "computed plainly, which is slower"
+                )
+            )
+            continue
         except (MemoryError, MemoryBudgetError, RuntimeError) as error:
             if not is_memory(error) or not left:
                 raise
         # Outside the handler: the error's traceback would keep the model's tensors alive.
-        rung = left.pop(0)
-        request = request.model_copy(update=rung.changes)
-        ctx.models.free_all()
-        ctx.emit(Notice(f"memory ran out: {rung.sentence}"))
+        request, ctx = _go_down(left.pop(0), request, ctx)
+
+
+def _go_down(rung: Rung, request: Request, ctx: RunContext) -> tuple[Request, RunContext]:
+    """What the run goes on with one rung lower; says so."""
+    ctx.models.free_all()
+    ctx.models.tile_vae = ctx.models.tile_vae or rung.tile_vae
+    if rung.window_frames is not None:
+        preset = find_preset(ctx.presets, request.preset)
+        long = preset.long.model_copy(update={"window_frames": rung.window_frames})
+        shorter = preset.model_copy(update={"long": long})
+        ctx = replace(ctx, presets={**ctx.presets, request.preset: shorter})
+    ctx.emit(Notice(f"memory ran out: {rung.sentence}"))
+    return request.model_copy(update=rung.changes), ctx
 
 
 def _set_offload(request: Request, ctx: RunContext) -> None:

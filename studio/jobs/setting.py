@@ -14,6 +14,7 @@ from studio.core.events import SegmentDone
 from studio.core.plan import Plan, Window
 from studio.core.request import Request
 from studio.jobs.context import Spread
+from studio.jobs.guards import FrameGuard, check_estimate
 from studio.jobs.inputs import Inputs
 from studio.jobs.reporter import Reporter
 from studio.jobs.segments import Segment, SegmentStore, Tensors
@@ -96,6 +97,8 @@ class Setting:
         """Tells the reporter after every step and shows a preview; then does `more`."""
 
         def report(step: Step, x: torch.Tensor, clean: torch.Tensor) -> None:
+            # Before anything is saved: what is broken is not to be resumed from.
+            check_estimate(clean, step.index, self.reporter.window)
             if more is not None:
                 more(step, x, clean)
             self.reporter.step(step.index)
@@ -113,6 +116,7 @@ class Setting:
         forwards = reporter.forwards - before.forwards
         path, size = store.clip_path(window.index), (plan.width, plan.height)
         tail, keep = list(before.tail), self.tail_frames
+        guard = FrameGuard(window.index)
         with (
             reporter.timed("decoding"),
             self.family.decoder(self.models) as decoder,
@@ -125,9 +129,11 @@ class Setting:
                 # A clip that ends with its sound may end inside a latent frame.
                 room = window.frames - writer.frames
                 frames = decoder.push(piece)[:room]
+                guard.push(frames)
                 writer.write(frames)
                 reporter.decoded(len(frames))
                 tail = [*tail, *frames][-keep:] if keep else []
+            guard.close()
             state = decoder.snapshot()
         assert writer.frames == window.frames, f"{writer.frames} frames, not {window.frames}"
         with reporter.timed("publishing"):

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.core.errors import Cancelled, JobError, MemoryBudgetError, StorageError, StudioError
-from studio.core.events import Done, Event, Failed, Notice, Progress, SegmentDone
-from studio.core.request import Request, parse_request
+from studio.core.events import Done, Event, Failed, Progress, SegmentDone
+from studio.core.request import parse_request
 from studio.core.settings import Settings, prepare_data_dir
 from studio.jobs.context import (
     DEFAULT_RUNNER,
@@ -44,8 +44,6 @@ log = logging.getLogger("studio.worker")
 
 POLL_S = 0.2
 PROGRESS_S = 0.1
-OFFLOADS = ("auto", "model", "block", "disk")
-"""What "auto" becomes after memory ran out once, twice, three times."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ class Worker:
     def _attempt(self, job: Job, heart: Heartbeat) -> Done | Exception:
         """The only place that catches Exception: what a run gives or what it died of."""
         try:
-            request = self._request(job)
+            request = parse_request(job.request)
             return self.runner(request, self._context(job, heart))
         except Exception as error:
             if not isinstance(error, StudioError):
@@ -167,24 +165,11 @@ class Worker:
         if self._models is not None and not isinstance(error, StudioError):
             self._models.free_all()
 
-    def _request(self, job: Job) -> Request:
-        request = parse_request(job.request)
-        if job.rung and request.offload == "auto":
-            offload = OFFLOADS[min(job.rung, len(OFFLOADS) - 1)]
-            request = request.model_copy(update={"offload": offload})
-        return request
-
     def _context(self, job: Job, heart: Heartbeat) -> RunContext:
         if self._models is None:
             self._models = make_models(self.settings)
         work_dir = self.settings.work_dir / job.id
         work_dir.mkdir(parents=True, exist_ok=True)
-        if job.rung and job.request.get("offload", "auto") == "auto":
-            self.store.report(
-                job.id,
-                self.options.worker_id,
-                Notice("memory ran out before; this attempt moves more of the model out of memory"),
-            )
         return RunContext(
             job_id=job.id,
             work_dir=work_dir,
@@ -194,6 +179,7 @@ class Worker:
             presets=presets_for(self.settings, job.preset),
             emit=self._reporter(job),
             owner=job.owner,
+            deaths=job.rung,
             should_stop=lambda: heart.stop_asked or self.quit.is_set(),
         )
 

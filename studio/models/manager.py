@@ -51,6 +51,8 @@ class ModelManager:
         """Drop every part as soon as nobody uses it: slower, and the least memory."""
         self.offload = "auto"
         """none, model, block, disk; auto streams a part from its file if it exceeds the budget."""
+        self.tile_vae = False
+        """Encode and decode pictures in tiles; for parts that are loaded from here on."""
         self.loads: Counter[str] = Counter()
         self._residents: dict[str, Resident] = {}
         self._clock = 0
@@ -144,6 +146,8 @@ class ModelManager:
             self.make_room(spec.bytes, f"the {spec.kind}")
         # Nothing is registered before load() has returned, so an error leaves no trace.
         module = spec.load(self.device) if stream is None else stream(self.device)
+        if self.tile_vae and spec.kind == "vae" and hasattr(module, "enable_tiling"):
+            module.enable_tiling()
         self.loads[spec.key] += 1
         measured = module_bytes(module) or spec.bytes
         self.make_room(measured, f"the {spec.kind}")

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from studio.models.component import ComponentSpec
-    from studio.models.families.wan_vae import WanStreamDecoder
-    from studio.models.family import Frames
+    from studio.models.family import Frames, StreamDecoder
     from studio.models.manager import ModelManager
     from studio.sampling.loop import Denoise
 
@@ -188,12 +187,13 @@ class WanFamily:
             yield WanDenoiser(self.layout, experts, conditions, scales, prior)
 
     @contextmanager
-    def decoder(self, models: ModelManager) -> Iterator[WanStreamDecoder]:
+    def decoder(self, models: ModelManager) -> Iterator[StreamDecoder]:
         """A decoder with an empty memory; the VAE stays until the block ends."""
+        from studio.models.families.wan_tiles import TiledWanDecoder
         from studio.models.families.wan_vae import WanStreamDecoder
 
         with models.use(self.components()["vae"]) as vae:
-            yield WanStreamDecoder(vae)
+            yield TiledWanDecoder(vae) if models.tile_vae else WanStreamDecoder(vae)
 
     def preview(self, models: ModelManager, x0: torch.Tensor) -> Frames | None:
         """Some frames, quickly: by the linear code, or the first and the middle one decoded."""

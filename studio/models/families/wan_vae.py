@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from studio.core.errors import NumericError
+
 if TYPE_CHECKING:
     from studio.models.family import Frames
 
@@ -23,7 +25,16 @@ def frames_to_video(frames: Frames) -> torch.Tensor:
 
 
 def video_to_frames(video: torch.Tensor) -> Frames:
-    """float [1, 3, T, H, W] from -1 to 1 as uint8 [T, H, W, 3]."""
+    """float [1, 3, T, H, W] from -1 to 1 as uint8 [T, H, W, 3].
+
+    Raises:
+        NumericError: if they are not numbers, which uint8 could not show.
+    """
+    if not bool(torch.isfinite(video).all()):
+        raise NumericError(
+            "the VAE gave pictures that are not numbers; choose float32 for it in the preset's "
+            "options or download the weights again"
+        )
     pixels = (video[0] * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 3, 0).cpu().float().numpy()
     rounded: Frames = (pixels * 255).round().astype(np.uint8)
     return rounded
