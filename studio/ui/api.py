@@ -11,10 +11,12 @@ import gradio as gr
 from studio.core.errors import RequestError, StudioError
 from studio.core.preset import Preset
 from studio.core.request import parse_request
+from studio.jobs.records import Job
 from studio.jobs.rewriter import rewritten
 from studio.ui.engine import Engine
 
 OWNER = "api"
+MAX_ID = 80
 T = TypeVar("T")
 
 
@@ -32,7 +34,7 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
 
     def status(job_id: str) -> dict[str, Any]:
         """Say how far a job is: state, progress (stage, step, steps, done, eta_s) and message."""
-        job = _spoken(lambda: engine.store.get(job_id))
+        job = _spoken(lambda: _job(engine, job_id))
         progress = asdict(job.progress) if job.progress else None
         return {
             "id": job.id,
@@ -46,7 +48,7 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
         """Give a finished job's clip: id, url (on this server), seed, frames, size and request."""
 
         def found() -> dict[str, Any]:
-            job = engine.store.get(job_id)
+            job = _job(engine, job_id)
             if job.clip_id is None:
                 raise StudioError(f"job {job_id} is {job.state}; ask again when it is done")
             clip = engine.library.get(job.clip_id)
@@ -77,10 +79,21 @@ def public_api(engine: Engine) -> list[Callable[..., Any]]:
     return [generate, status, result, plan, rewrite, presets]
 
 
+def _job(engine: Engine, job_id: object) -> Job:
+    # JSON of any kind may come; the store takes text that it can write.
+    if not isinstance(job_id, str) or not job_id.isascii() or len(job_id) > MAX_ID:
+        raise RequestError(f"a job's id is the text that generate gave (got {str(job_id)[:20]!a})")
+    return engine.store.get(job_id)
+
+
 def _rewritten(engine: Engine, idea: str, mode: str, preset: str, seed: int) -> dict[str, Any]:
+    if not isinstance(idea, str):
+        raise RequestError(f"an idea is text (got {str(idea)[:20]!r}); write it as text")
     if mode not in ("normal", "director"):
-        raise RequestError(f"mode is normal or director (got {mode[:20]!r}); choose one")
-    found = rewritten(engine.settings, idea, mode, engine.preset(preset), int(seed))
+        raise RequestError(f"mode is normal or director (got {str(mode)[:20]!r}); choose one")
+    if not isinstance(seed, int):
+        raise RequestError(f"a seed is a whole number (got {str(seed)[:20]!r}); send one")
+    found = rewritten(engine.settings, idea, mode, engine.preset(preset), seed)
     return found.model_dump(mode="json")
 
 

@@ -134,6 +134,11 @@ class Engine:
         Raises:
             StudioError: a sentence; nothing was queued.
         """
+        if not isinstance(data, Mapping):
+            # What programs send is JSON of any kind.
+            raise RequestError(
+                f"a request is an object with kind and prompt (got {str(data)[:20]!r}); send one"
+            )
         plain = expand_request(data, self.settings.data_dir)
         for name in PICTURES:
             if name in plain:
@@ -206,10 +211,11 @@ class Engine:
         """
         try:
             path = Path(str(value)).resolve()
+            there = path.is_file()
         except (OSError, ValueError, RuntimeError) as error:
             raise RequestError(self.t("error.input")) from error
         homes = (self.settings.cache_dir.resolve(), self.settings.inputs_dir.resolve())
-        if not any(path.is_relative_to(home) for home in homes) or not path.is_file():
+        if not any(path.is_relative_to(home) for home in homes) or not there:
             raise RequestError(self.t("error.input"))
         if path.stat().st_size > MAX_PICTURE_BYTES:
             raise MediaError(

@@ -144,3 +144,23 @@ def test_kept_pictures_are_lent_to_the_page(engine, studio):
     lent = engine.lend(kept)
     assert lent.read_bytes() == kept.read_bytes()
     assert lent.is_relative_to(studio.settings.cache_dir)
+
+
+@pytest.mark.parametrize("data", [None, [[[[]]]], [], "x", 5, {}, {"kind": ["t2v"]}])
+def test_what_is_no_request_is_a_sentence(engine, studio, data):
+    with pytest.raises(StudioError):
+        engine.submit(data, OWNER)
+    with pytest.raises(StudioError):
+        engine.uploaded(f"{studio.settings.cache_dir}/{'x' * 5000}")
+    assert studio.store.list() == []
+
+
+@pytest.mark.parametrize("job_id", [None, [1], {"a": 1}, "\ud800", "x" * 10**5, 7])
+def test_what_is_no_job_is_a_sentence(engine, job_id):
+    import gradio as gr
+
+    from studio.ui.api import public_api
+
+    for endpoint in public_api(engine)[1:3]:
+        with pytest.raises(gr.Error):
+            endpoint(job_id)
