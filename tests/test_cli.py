@@ -35,7 +35,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def toy_runner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make, "load_runner", lambda: toy.run)
+    monkeypatch.setattr(make, "load_runner", lambda *_: toy.run)
 
 
 def call(*arguments: object) -> Result:
@@ -88,7 +88,7 @@ def refused(result: Result, *words: str) -> bool:
 def test_bad_requests_are_refused_before_anything_is_loaded(
     arguments: Sequence[str], word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make, "load_runner", lambda: pytest.fail("it was started"))
+    monkeypatch.setattr(make, "load_runner", lambda *_: pytest.fail("it was started"))
     assert refused(call("generate", *arguments, "--json"), word)
 
 
@@ -105,7 +105,7 @@ def test_bad_requests_are_refused_before_anything_is_loaded(
 def test_places_that_cannot_be_written_are_refused_first(
     arguments: Sequence[str], word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make, "load_runner", lambda: pytest.fail("it was started"))
+    monkeypatch.setattr(make, "load_runner", lambda *_: pytest.fail("it was started"))
     assert refused(call("generate", *PROMPT, *arguments), word)
 
 
@@ -158,7 +158,7 @@ def test_one_clip_of_a_batch_may_fail(tmp_path: Path, monkeypatch: pytest.Monkey
             raise NumericError("the picture is flat; change the seed")
         return toy.run(request, ctx)
 
-    monkeypatch.setattr(make, "load_runner", lambda: run)
+    monkeypatch.setattr(make, "load_runner", lambda *_: run)
     path = tmp_path / "p.txt"
     path.write_text("a flat ball\na blue star\n")
     result = call("generate", "t2v", "--prompts-file", path, "--out-dir", tmp_path, "--json")
@@ -183,7 +183,7 @@ def test_failures_are_one_sentence_and_status_1(
         (ctx.work_dir / "window-000.mp4").write_bytes(b"x")
         raise error
 
-    monkeypatch.setattr(make, "load_runner", lambda: run)
+    monkeypatch.setattr(make, "load_runner", lambda *_: run)
     result = call("generate", *PROMPT, "--json")
     assert result.exit_code == status
     assert result.stdout == ""
@@ -200,7 +200,7 @@ def test_ctrl_c_ends_after_the_step_and_cleans_up(
         assert ctx.should_stop()
         raise Cancelled("the run was stopped")
 
-    monkeypatch.setattr(make, "load_runner", lambda: run)
+    monkeypatch.setattr(make, "load_runner", lambda *_: run)
     before = signal.getsignal(signal.SIGINT)
     result = call("generate", *PROMPT)
     assert result.exit_code == 1
@@ -315,7 +315,7 @@ def test_no_torch_until_it_is_needed(arguments: Sequence[str], data_dir: Path) -
 def test_a_bug_of_ours_is_one_sentence_too(data_dir: Path) -> None:
     code = (
         "import sys\nfrom studio import cli\nfrom studio.commands import make\n"
-        "def broken():\n    raise ValueError('a bug')\n"
+        "def broken(*_):\n    raise ValueError('a bug')\n"
         "make.load_runner = broken\n"
         "sys.argv = ['studio', 'generate', 't2v', '--prompt', 'x']\ncli.main()\n"
     )
