@@ -92,9 +92,7 @@ def _say_sounds(paths: tuple[Path, ...], say: Say) -> None:
     lengths = [sound.seconds for sound in sounds]
     if lengths and max(lengths) - min(lengths) > LENGTH_SLACK_S:
         listed = " and ".join(f"{length:.2f} s" for length in lengths)
-        say(
-            f"the sounds last {listed}: the clip is as long as the longest; others end in silence"
-        )
+        say(f"the sounds last {listed}: the clip is as long as the longest; others end in silence")
 
 
 def _faces(request: Request, portrait: Frames, say: Say) -> tuple[FaceBox, ...]:

@@ -186,15 +186,6 @@ class ChecksPictures(Protocol):
 
 
 @runtime_checkable
-class ChecksPictures(Protocol):
-    """A family whose checkpoints differ in the pictures that they take."""
-
-    def check_pictures(self, count: int) -> None:
-        """Raises RequestError if the checkpoint does not take so many; nothing is loaded."""
-        ...
-
-
-@runtime_checkable
 class FrameMaker(Protocol):
     """A family that makes a window's frames at once, by a pipeline with a loop of its own.
 

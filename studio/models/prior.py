@@ -1,18 +1,16 @@
-"""A linear denoiser of latent tokens, known in closed form, around a learned transformer.
+"""Coordinates of latent tokens in which the pocket transformer sees noise and names clean clips.
 
 A token is a patch of 2 x 2 latent cells, 4C numbers. Over the data its mean at a place is mu
-and its covariance R diag(L) R^T. With x_t = (1 - s) x0 + s eps and v = eps - x0, along every
-direction of z = R^T (x_t - (1 - s) mu), whose variance is d = (1 - s)^2 L + s^2, the best
-linear estimate of the velocity is
+and its covariance R diag(L) R^T. With x_t = (1 - s) x0 + s eps, along every direction of
+z = R^T (x_t - (1 - s) mu), whose variance is d = (1 - s)^2 L + s^2, the transformer is shown
+z / sqrt(d), of unit variance at every s, and names the clean token in whitened coordinates:
 
-    v_lin = z (s - (1 - s) L) / d,    minus mu after rotating back,
+    x0 = mu + R sqrt(L) F,    v = (x_t - x0) / s.
 
-and its error has the standard deviation sqrt(L / d). So the transformer is shown z / sqrt(d),
-of unit variance at every s, and names only the error in that unit:
-
-    v = R [ v_lin + sqrt(L / d) F ] - mu.
-
-An F of zero is the Wiener filter; directions in which the data hardly vary cost no learning.
+It names x0 and not v or the noise because drawings lie on a thin surface among all the tokens
+of 4C numbers, and the noise does not: a network hardly wider than a token cannot carry the
+noise through to its output (T. Li and K. He, "Back to Basics: Let Denoising Generative Models
+Denoise", 2025). An F of zero is the mean picture.
 """
 
 from __future__ import annotations
@@ -25,6 +23,8 @@ from torch import Tensor
 
 FILE_NAME = "prior.safetensors"
 PATCH = 2
+LEAST_LEVEL = 0.2
+"""Below this noise an error counts no more than here: the last steps correct nothing large."""
 
 
 class TokenPrior:
@@ -61,41 +61,36 @@ class TokenPrior:
         noisy and condition [B,C,T,H,W], mask [B,4,T,H,W] with 1 for frames that are given,
         sigma [B] in 0..1. The condition is whitened where any frame is given, zero elsewhere.
         """
-        spread, _ = self._spread(sigma)
-        seen = from_tokens(self._rotated(noisy, sigma) / spread.sqrt())
-        mean = self._mean_at(condition)
-        given = (to_tokens(condition.float()) - mean) @ self.rotation / self.variances.sqrt()
-        given = from_tokens(given) * mask.amax(1, keepdim=True)
+        seen = from_tokens(self._rotated(noisy, sigma) / self._spread(sigma).sqrt())
+        given = from_tokens(self._whitened(condition)) * mask.amax(1, keepdim=True)
         return torch.cat([seen, mask.float(), given], 1)
 
     def finish(self, named: Tensor, noisy: Tensor, sigma: Tensor) -> Tensor:
         """The velocity [B,C,T,H,W] from what the transformer names, of the same shape."""
-        spread, keep = self._spread(sigma)
-        level = _wide(sigma)
-        linear = self._rotated(noisy, sigma) * (level - keep * self.variances) / spread
-        whole = linear + (self.variances / spread).sqrt() * to_tokens(named.float())
-        return from_tokens(whole @ self.rotation.T - self._mean_at(noisy))
+        tokens = to_tokens(named.float()) * self.variances.sqrt() @ self.rotation.T
+        clean = from_tokens(tokens + self._mean_at(noisy))
+        return (noisy.float() - clean) / _wide(sigma)
 
-    def target(self, clean: Tensor, noise: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def target(self, clean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """What the transformer should name, and the loss weights [B,1,1,1,n], both as tokens.
 
-        A direction weighs sqrt(L / d), with mean one for each sigma.
+        The weights make an error of the velocity along a direction count 1 / sqrt(L / d), over
+        the mean of sqrt(L / d): half-way between equal weight for all directions and equal
+        weight for all that can be known of them.
         """
-        spread, keep = self._spread(sigma)
-        level = _wide(sigma)
-        mean = self._mean_at(clean)
-        a = (to_tokens(clean.float()) - mean) @ self.rotation
-        e = to_tokens(noise.float()) @ self.rotation
-        z = keep * a + level * e
-        error = (e - a) - z * (level - keep * self.variances) / spread
+        spread, level = self._spread(sigma), _wide(sigma).clamp(min=LEAST_LEVEL)
         unit = (self.variances / spread).sqrt()
-        return error / unit, unit / unit.mean(-1, keepdim=True)
+        weight = self.variances / (level**2 * unit * unit.mean(-1, keepdim=True))
+        return self._whitened(clean), weight
 
-    def _spread(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """d [B,1,1,1,n] and 1 - s [B,1,1,1,1]."""
+    def _spread(self, sigma: Tensor) -> Tensor:
+        """d [B,1,1,1,n]."""
         level = _wide(sigma)
-        keep = 1.0 - level
-        return keep**2 * self.variances + level**2, keep
+        return (1.0 - level) ** 2 * self.variances + level**2
+
+    def _whitened(self, clean: Tensor) -> Tensor:
+        tokens = to_tokens(clean.float()) - self._mean_at(clean)
+        return tokens @ self.rotation / self.variances.sqrt()
 
     def _rotated(self, noisy: Tensor, sigma: Tensor) -> Tensor:
         keep = 1.0 - _wide(sigma)

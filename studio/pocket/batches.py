@@ -18,15 +18,15 @@ TOKENS = 64
 MIDDLE_SHARE = 0.6
 TEXT_DROPOUT = 0.1
 COMPLETE = 0.85
-COMPOSED_SHARE = 0.8
+COMPOSED_SHARE = 0.9
 PURE = 0.9
 MODES = {
-    "none": 0.62,
-    "first": 0.13,
-    "first and last": 0.08,
-    "prefix": 0.10,
-    "prefix and last": 0.04,
-    "prefix and suffix": 0.03,
+    "none": 0.74,
+    "first": 0.09,
+    "first and last": 0.06,
+    "prefix": 0.06,
+    "prefix and last": 0.03,
+    "prefix and suffix": 0.02,
 }
 
 

@@ -25,7 +25,7 @@ from studio.pocket.latents import CHANNELS
 _log = logging.getLogger(__name__)
 
 SHIFT = 3.0
-NOISY = 0.3  # the mean of the logit: what moves where is decided at high noise
+NOISY = 0.7  # the mean of the logit: what moves where is decided at high noise
 WARM_UP = 120
 BUCKETS = (0.5, 0.75, 0.9, 1.01)
 
@@ -87,7 +87,7 @@ def loss_of(
     inputs = prior.prepare(noisy, batch.mask, batch.condition, sigma)
     with torch.autocast("cpu", torch.bfloat16):
         named = model(inputs, 1000.0 * sigma, batch.text, return_dict=False)[0]
-    target, weight = prior.target(batch.clean, noise, sigma)
+    target, weight = prior.target(batch.clean, sigma)
     error = (weight * (to_tokens(named.float()) - target).square()).mean(-1)
     patch = batch.mask.shape[-1] // error.shape[-1]
     wanted = 1.0 - batch.mask.amin(1)[:, :, ::patch, ::patch]

@@ -39,13 +39,13 @@ def _batch(given: int) -> Batch:
 
 
 @pytest.mark.parametrize("given", [0, 3])
-def test_an_untrained_model_is_the_linear_prior(
+def test_an_untrained_model_names_the_mean_picture(
     model: WanTransformer3DModel, prior: TokenPrior, given: int
 ) -> None:
     batch = _batch(given)
     sigma, noise = torch.tensor([0.4, 0.9]), torch.randn(2, 48, 7, 8, 8)
     losses = loss_of(model, prior, batch, sigma, noise)
-    target, weight = prior.target(batch.clean, noise, sigma)
+    target, weight = prior.target(batch.clean, sigma)
     wanted = (weight * target.square())[:, given:].mean((1, 2, 3, 4))
     assert torch.allclose(losses, wanted, rtol=1e-3)
 
