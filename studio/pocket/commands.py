@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
@@ -12,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from studio.commands.common import say
+from studio.commands.common import say, show
 
 app = typer.Typer(help="Train, evaluate and look at the embedded model.", no_args_is_help=True)
 STAGES = ("world", "text", "vae", "transformer", "ear", "avatar")
@@ -165,12 +164,10 @@ def evaluate(
     if generate is not None and pictures:
         figures["first frame"] = first_frames(generate, pictures, seed)
         figures["first and last frame"] = first_and_last_frames(generate, pictures, seed)
-    if as_json:
-        say(json.dumps(figures, indent=1))
-        return
-    for name, table in figures.items():
-        for row, value in table.items():
-            say(f"{name} {row}: {value}")
+    lines = [
+        f"{name} {row}: {value}" for name, table in figures.items() for row, value in table.items()
+    ]
+    show(figures, "\n".join(lines), as_json=as_json)
 
 
 @app.command()

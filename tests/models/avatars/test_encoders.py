@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import WhisperConfig
 
 from studio.core.errors import RequestError
 from studio.core.request import FaceBox
@@ -98,6 +99,7 @@ def test_all_of_a_long_sound_is_read() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.config = WhisperConfig(max_source_positions=1500)
 
         def forward(self, features: Any, output_hidden_states: bool) -> Any:
             states = features.view(1, -1, 1).expand(1, 1500, 2)

@@ -146,7 +146,7 @@ def test_speakers_take_turns(
     done = clip(presets["hunyuan_avatar"], models, tmp_path, audio=audio, faces=[face, face])
     assert done.summary["frames"] == 13
     with pytest.raises(RequestError, match="one speaker"):
-        clip(presets["omniavatar"], models, tmp_path, audio=audio)
+        clip(presets["omniavatar"], models, tmp_path, audio=audio, faces=[face, face])
 
 
 def test_a_pickle_is_to_be_converted(presets: dict[str, Preset], tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_faces_are_given_in_the_portraits_own_pixels(tmp_path: Path) -> None:
         {
             "kind": "avatar",
             "image": str(tmp_path / "wide.png"),
-            "audio": ["none.wav"],
+            "audio": [tiny_avatars.sound(tmp_path / "a.wav", 0.5, 220.0)],
             "faces": [face],
         }
     )
