@@ -79,8 +79,12 @@ class Visit:
             self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
     def tab(self, name: str) -> None:
-        """Choose a mode."""
-        self.page.get_by_role("tab", name=name).click()
+        """Choose a mode; on a narrow screen those that find no room stand in a menu."""
+        shown = self.page.get_by_role("tab", name=name)
+        if not shown.count():
+            self.page.locator(".overflow-menu > button").locator("visible=true").first.click()
+            shown = self.page.locator(".overflow-dropdown button", has_text=name)
+        shown.locator("visible=true").first.click()
 
     def _heard(self, message: Any) -> None:
         if message.type == "error":

@@ -146,7 +146,7 @@ def test_programs_use_the_api(running):
     client = Client(url, verbose=False, analytics_enabled=False)
     try:
         names = httpx.get(f"{url}/gradio_api/info").json()["named_endpoints"]
-        assert set(names) == {"/generate", "/status", "/result", "/plan", "/presets"}
+        assert set(names) == {"/generate", "/status", "/result", "/plan", "/presets", "/rewrite"}
         assert all(names[name]["description"] for name in names)
         assert "pocket" in {p["id"] for p in client.predict(api_name="/presets")}
         request = {"kind": "t2v", "prompt": "a red ball rises", "seconds": 6, "seed": 2}
